@@ -1,0 +1,243 @@
+//! The shell of the [`Explorer`].
+
+use std::collections::BTreeMap;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::messages::{Book, BookEntry, DialError, DialNow, Dialled, FromPeer, Question, Resolved};
+use crate::{
+    actors::{
+        dialer::{Dial, Resolve},
+        journal::JournalPort,
+        registry::{Announce, PeerEvent, Stop},
+        session::PeerHandle,
+        vital::Vital,
+    },
+    address::HostPort,
+    clock::{Clock, Moment},
+    ids::NodeId,
+    outbox::SendError,
+    proto::explorer::{Explorer, Output},
+    reason::CloseReason,
+};
+
+/// The ways out of discovery.
+#[derive(Debug)]
+pub struct Ports {
+    /// To the dialer.
+    pub dial: Recipient<Dial>,
+    /// To the dialer.
+    pub resolve: Recipient<Resolve>,
+    /// To the registry.
+    pub announce: Recipient<Announce>,
+    /// To the journal.
+    pub journal: JournalPort,
+}
+
+/// Discovery.
+#[derive(Debug)]
+pub struct Discovery {
+    // The machine.
+    explorer: Explorer,
+    outputs: Vec<Output>,
+    clock: Clock,
+    bootstrap: Vec<HostPort>,
+    // The ways out.
+    ports: Ports,
+    peers: BTreeMap<NodeId, PeerHandle>,
+    /// Who waits for a dial of an address.
+    waiting: BTreeMap<HostPort, Vec<oneshot::Sender<Result<NodeId, DialError>>>>,
+    // The timer.
+    timer: Option<(Moment, SpawnHandle)>,
+    _vital: Option<Vital>,
+}
+
+impl Discovery {
+    /// Discovery over this machine, starting from these first contacts.
+    #[must_use]
+    pub const fn new(
+        explorer: Explorer,
+        bootstrap: Vec<HostPort>,
+        clock: Clock,
+        ports: Ports,
+        vital: Option<Vital>,
+    ) -> Self {
+        Self {
+            explorer,
+            outputs: Vec::new(),
+            clock,
+            bootstrap,
+            ports,
+            peers: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            timer: None,
+            _vital: vital,
+        }
+    }
+
+    /// Does what the machine wants done, then sets the timer to what it wants next.
+    fn apply(&mut self, now: Moment, ctx: &mut Context<Self>) {
+        for output in std::mem::take(&mut self.outputs) {
+            match output {
+                Output::Dial(addr, purpose) => self.ports.dial.do_send(Dial { addr, purpose }),
+                Output::Resolve(name) => self.ports.resolve.do_send(Resolve(name)),
+                Output::Announce(addr) => self.ports.announce.do_send(Announce(addr)),
+                Output::Note(decision) => self.ports.journal.note(decision),
+                Output::Send(id, frame) => {
+                    let sent = self.peers.get(&id).map(|peer| peer.send_encoded(&frame));
+                    if sent == Some(Err(SendError::OutboxFull)) {
+                        tracing::debug!(%id, "addresses not sent: outbox full");
+                    }
+                }
+            }
+        }
+        self.arm(now, ctx);
+    }
+
+    fn arm(&mut self, now: Moment, ctx: &mut Context<Self>) {
+        let due = self.explorer.deadline(now);
+        // An earlier timer is left to fire: it finds nothing due and sets the later one.
+        let Some(due) = due.filter(|due| self.timer.is_none_or(|(armed, _)| *due < armed)) else {
+            return;
+        };
+        if let Some((_, timer)) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        let timer = ctx.run_later(due.since(now), |discovery, ctx| {
+            discovery.timer = None;
+            let now = discovery.clock.now();
+            discovery.explorer.tick(now, &mut discovery.outputs);
+            discovery.apply(now, ctx);
+        });
+        self.timer = Some((due, timer));
+    }
+
+    fn answer_waiting(&mut self, addr: &HostPort, answer: &Result<NodeId, DialError>) {
+        for waiting in self.waiting.remove(addr).unwrap_or_default() {
+            // Whoever asked may have gone by now.
+            let _gone = waiting.send(answer.clone());
+        }
+    }
+}
+
+impl Actor for Discovery {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let now = self.clock.now();
+        let bootstrap = std::mem::take(&mut self.bootstrap);
+        self.explorer.start(now, &bootstrap, &mut self.outputs);
+        self.apply(now, ctx);
+    }
+}
+
+impl Handler<PeerEvent> for Discovery {
+    type Result = ();
+
+    fn handle(&mut self, event: PeerEvent, ctx: &mut Context<Self>) {
+        let now = self.clock.now();
+        match event {
+            PeerEvent::Up(peer) => {
+                self.peers.insert(peer.info.id, peer.handle);
+                self.explorer.peer_up(now, &peer.info, &mut self.outputs);
+            }
+            PeerEvent::Down { peer, .. } => {
+                self.peers.remove(&peer.info.id);
+                self.explorer.peer_down(now, &peer.info, &mut self.outputs);
+            }
+        }
+        self.apply(now, ctx);
+    }
+}
+
+impl Handler<FromPeer> for Discovery {
+    type Result = ();
+
+    fn handle(&mut self, message: FromPeer, ctx: &mut Context<Self>) {
+        let FromPeer { from, question, credit } = message;
+        let now = self.clock.now();
+        match question {
+            Question::GetAddr { near, max } => {
+                let reply = self.explorer.get_addr(now, near, max);
+                if let Err(error) = from.send_encoded(&reply) {
+                    tracing::debug!(peer = %from.id(), %error, "addr reply not sent");
+                }
+            }
+            Question::Addrs(entries) => {
+                self.explorer.addrs(now, from.id(), &entries, &mut self.outputs);
+                self.apply(now, ctx);
+            }
+        }
+        drop(credit);
+    }
+}
+
+impl Handler<Dialled> for Discovery {
+    type Result = ();
+
+    fn handle(&mut self, Dialled { addr, result }: Dialled, ctx: &mut Context<Self>) {
+        let now = self.clock.now();
+        let id = result.proof.as_ref().map(|proof| proof.id);
+        let answer = match (&result.end, id) {
+            // Another session with the same node is as good.
+            (Some((CloseReason::Duplicate, _)), Some(id)) | (None, Some(id)) => Ok(id),
+            (Some((reason, detail)), _) => {
+                Err(DialError::Failed { reason: reason.clone(), detail: detail.clone() })
+            }
+            (None, None) => Err(DialError::Stopping),
+        };
+        self.answer_waiting(&addr, &answer);
+        self.explorer.dialled(now, &addr, result, &mut self.outputs);
+        self.apply(now, ctx);
+    }
+}
+
+impl Handler<Resolved> for Discovery {
+    type Result = ();
+
+    fn handle(&mut self, Resolved { name, addrs }: Resolved, ctx: &mut Context<Self>) {
+        let now = self.clock.now();
+        self.explorer.resolved(now, &name, addrs, &mut self.outputs);
+        self.apply(now, ctx);
+    }
+}
+
+impl Handler<DialNow> for Discovery {
+    type Result = ResponseFuture<Result<NodeId, DialError>>;
+
+    fn handle(&mut self, DialNow(addr): DialNow, ctx: &mut Context<Self>) -> Self::Result {
+        let now = self.clock.now();
+        if let Err(why) = self.explorer.dial_now(now, &addr, &mut self.outputs) {
+            return Box::pin(async move { Err(DialError::BadAddress(why.code())) });
+        }
+        let (answer, waiting) = oneshot::channel();
+        self.waiting.entry(addr).or_default().push(answer);
+        self.apply(now, ctx);
+        Box::pin(async move { waiting.await.unwrap_or(Err(DialError::Stopping)) })
+    }
+}
+
+impl Handler<Book> for Discovery {
+    type Result = MessageResult<Book>;
+
+    fn handle(&mut self, _: Book, _: &mut Context<Self>) -> Self::Result {
+        let entries = self.explorer.book().iter().map(|(addr, entry)| BookEntry {
+            addr: addr.clone(),
+            id: entry.id,
+            proven: entry.proven,
+            failures: entry.failures,
+            cold: entry.cold,
+            own: entry.own,
+        });
+        MessageResult(entries.collect())
+    }
+}
+
+impl Handler<Stop> for Discovery {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}

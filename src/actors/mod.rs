@@ -1,0 +1,23 @@
+//! The actors: thin shells that turn messages into calls on the machines of
+//! [`proto`](crate::proto), and what those answer into messages.
+//!
+//! | from | to | message | bounded by |
+//! |---|---|---|---|
+//! | session | registry | [`LinkEvent`](registry::LinkEvent) | five kinds per link; a pong per ping |
+//! | registry | session | [`Control`](session::Control) | two per link and verdict |
+//! | registry | discovery, subscribers | [`PeerEvent`](registry::PeerEvent) | two per session |
+//! | session | discovery | [`FromPeer`](discovery::FromPeer) | the session's credits |
+//! | session | extensions | [`Received`](crate::Received) | the session's credits |
+//! | discovery | dialer | [`Dial`](dialer::Dial), [`Resolve`](dialer::Resolve) | dials in flight; bootstrap names |
+//! | dialer, session | discovery | [`Dialled`](discovery::Dialled), [`Resolved`](discovery::Resolved) | one per dial |
+//! | discovery | registry | [`Announce`](registry::Announce) | changes of the own address |
+//! | all | journal | [`Decision`](crate::proto::journal::Decision) | its mailbox; what is over is counted |
+//! | anybody | a session's outbox | encoded frames, past the mailbox | frames and bytes |
+
+pub mod dialer;
+pub mod discovery;
+pub mod journal;
+pub mod listener;
+pub mod registry;
+pub mod session;
+pub mod vital;

@@ -1,0 +1,107 @@
+//! What the registry is told and asked, and what it tells.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+
+use crate::{
+    actors::session::{PeerHandle, SessionHandle},
+    address::HostPort,
+    ids::{LinkId, NodeId},
+    peer::{Direction, PeerInfo},
+    reason::CloseReason,
+    wire::Hello,
+};
+
+/// From a session: what happened to its link. Bounded: one of each kind per link, and a pong per
+/// ping.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LinkEvent {
+    /// The link.
+    pub link: LinkId,
+    /// What happened.
+    pub news: LinkNews,
+}
+
+/// What happens to a link, in this order.
+#[derive(Debug)]
+pub enum LinkNews {
+    /// A connection was made.
+    Opened {
+        /// Who dialled.
+        direction: Direction,
+        /// The other end.
+        remote: HostPort,
+        /// How to reach the session.
+        handle: Arc<SessionHandle>,
+    },
+    /// The peer's hello came and is good. Answered by `Admit` or `Close`, at once or, while the
+    /// peer has to choose between two sessions, a little later.
+    Greeted(Box<Hello>),
+    /// The peer answered a ping after this long.
+    Pong(Duration),
+    /// The link begins to close; it is no session from here on.
+    Closing(CloseReason),
+    /// The link is gone with all it had.
+    Closed(CloseReason),
+}
+
+/// A connected peer: what is known of it, and how to reach it.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// What the table says.
+    pub info: PeerInfo,
+    /// How to reach it.
+    pub handle: PeerHandle,
+}
+
+/// To subscribers: a peer came or went. `Up` and `Down` of one peer alternate.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub enum PeerEvent {
+    /// There is a session with this peer.
+    Up(Peer),
+    /// The session has ended.
+    Down {
+        /// The peer, as it was.
+        peer: Peer,
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// Has all later [`PeerEvent`]s sent to an actor, after an `Up` for each peer that is there now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Subscribe(pub Recipient<PeerEvent>);
+
+/// Asks for the table of peers, by id.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<PeerInfo>")]
+pub struct PeerList;
+
+/// Ends the session with a peer. Whether there was one.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct Disconnect {
+    /// The peer.
+    pub id: NodeId,
+    /// The reason it is told.
+    pub reason: CloseReason,
+}
+
+/// From discovery: where this node can be dialled, to be told to peers.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Announce(pub Option<HostPort>);
+
+/// Closes all sessions, and every later one; answered when they are all gone.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ShutDown;
+
+/// Ends the actor. Sent by the node when it stops, after everything that needs the actor.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Stop;

@@ -1,0 +1,363 @@
+//! The shell of one [`Link`].
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tokio::sync::Semaphore;
+
+use super::{
+    launch::Env,
+    messages::{Control, Credit, DialTicket, PeerHandle, SessionHandle},
+    pipe::Pipe,
+};
+use crate::{
+    actors::{
+        discovery::{FromPeer, Question},
+        registry::{LinkEvent, LinkNews},
+    },
+    address::HostPort,
+    clock::Moment,
+    extension::DeliverError,
+    ids::LinkId,
+    outbox::Outbox,
+    peer::Direction,
+    proto::{
+        explorer::Proof,
+        journal::{Decision, Kind},
+        link::{Action, Link, LinkConfig, LinkDue, Purpose},
+    },
+    reason::CloseReason,
+    transport::{Connection, Transport},
+    wire::{Encoded, Hello},
+};
+
+/// How a session came to be.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) direction: Direction,
+    pub(super) purpose: Purpose,
+    pub(super) dial: Option<DialTicket>,
+    pub(super) hello_due: Moment,
+    pub(super) remote: HostPort,
+    pub(super) local: Option<HostPort>,
+}
+
+/// One connection's actor.
+#[derive(Debug)]
+pub struct Session {
+    // The machine.
+    link: Link,
+    // Who and where.
+    id: LinkId,
+    origin: Origin,
+    peer: Option<PeerHandle>,
+    proof: Option<Proof>,
+    // The ways out.
+    pub(super) env: Arc<Env>,
+    handle: Option<Arc<SessionHandle>>,
+    pub(super) outbox: Arc<Outbox>,
+    end: EndGuard,
+    // What is under way.
+    pub(super) credits: Arc<Semaphore>,
+    /// Messages of msgtypes that nobody registered.
+    unknown: u64,
+}
+
+/// Tells the registry that the link is gone, whatever ended it.
+#[derive(Debug)]
+struct EndGuard {
+    env: Arc<Env>,
+    link: LinkId,
+    reason: CloseReason,
+}
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        let news = LinkNews::Closed(self.reason.clone());
+        self.env.registry.do_send(LinkEvent { link: self.link, news });
+    }
+}
+
+impl Session {
+    /// Starts a session on this thread.
+    pub(super) fn launch<T: Transport>(
+        env: Arc<Env>,
+        id: LinkId,
+        connection: Connection<T::Stream>,
+        origin: Origin,
+    ) -> Addr<Self> {
+        let config = &env.config;
+        let link = Link::new(LinkConfig {
+            me: env.me,
+            network: config.network.clone(),
+            purpose: origin.purpose,
+            hello_due: origin.hello_due,
+            close_grace: config.session.close_grace,
+            stall_timeout: config.session.stall_timeout,
+            liveness: config.liveness,
+        });
+        let outbox =
+            Arc::new(Outbox::new(config.session.outbox_frames, config.session.outbox_bytes));
+        let credits = Arc::new(Semaphore::new(config.session.undelivered));
+        // Until somebody says otherwise, it ended because something in here broke.
+        let end = EndGuard { env: env.clone(), link: id, reason: CloseReason::Internal };
+        Self::create(move |ctx| {
+            ctx.spawn(Pipe::new(connection.stream));
+            Self {
+                link,
+                id,
+                origin,
+                peer: None,
+                proof: None,
+                env,
+                handle: None,
+                outbox,
+                end,
+                credits,
+                unknown: 0,
+            }
+        })
+    }
+
+    // --- What the pipe asks -----------------------------------------------------------------
+
+    /// The longest line allowed now.
+    pub(super) const fn line_limit(&self) -> usize {
+        self.link.line_limit()
+    }
+
+    /// Whether the peer's next line may be looked at now.
+    pub(super) fn may_read(&self) -> bool {
+        self.link.is_reading() && self.credits.available_permits() > 0
+    }
+
+    pub(super) const fn is_reading(&self) -> bool {
+        self.link.is_reading()
+    }
+
+    pub(super) const fn is_closing(&self) -> bool {
+        self.link.is_closing()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.link.deadline()
+    }
+
+    // --- What the pipe tells ----------------------------------------------------------------
+
+    /// A line came; `None` if it is over the limit.
+    pub(super) fn line(&mut self, now: Moment, line: Option<&[u8]>) {
+        match self.link.line(now, line) {
+            Action::Nothing => {}
+            Action::Pong => self.reply(&Encoded::PONG),
+            Action::Rtt(sample) => self.tell_registry(LinkNews::Pong(sample)),
+            Action::Addr(entries) => self.ask(Question::Addrs(entries)),
+            Action::GetAddr { near, max } => self.ask(Question::GetAddr { near, max }),
+            Action::Deliver(msgtype) => self.deliver(now, &msgtype, line.unwrap_or_default()),
+            Action::Greeted(hello) => self.greeted(now, *hello),
+            Action::Probed => self.answer_hello(),
+            Action::Proven(hello) => self.proven(now, &hello),
+            Action::Close(reason, detail) => self.close(now, reason, detail),
+            Action::PeerBye(reason, detail) => self.end(now, reason, detail, false),
+        }
+    }
+
+    /// The peer has closed its side. What it asked before is answered by now.
+    pub(super) fn peer_closed(&mut self, now: Moment) {
+        let spoke = self.peer.is_some();
+        self.end(now, CloseReason::Gone, String::new(), spoke);
+    }
+
+    /// The connection failed.
+    pub(super) fn failed(&mut self, now: Moment, error: &std::io::Error) {
+        self.end(now, CloseReason::Gone, error.to_string(), false);
+    }
+
+    /// The outbox was written as far as the peer takes it.
+    pub(super) fn wrote(&mut self, now: Moment, taken: bool, pending: bool) {
+        let refusing = self.outbox.status().refusing;
+        self.link.observe_outbox(now, taken, pending, refusing);
+    }
+
+    /// Does what is due. Whether the connection is to be dropped as it is.
+    pub(super) fn tick(&mut self, now: Moment, paused: bool) -> bool {
+        match self.link.tick(now, paused) {
+            LinkDue::Nothing => {}
+            LinkDue::Ping => self.reply(&Encoded::PING),
+            LinkDue::Close(reason, detail) => self.close(now, reason, detail.to_owned()),
+            LinkDue::Drop => return true,
+        }
+        false
+    }
+
+    // --- The handshake ----------------------------------------------------------------------
+
+    fn hello(&self) -> Encoded {
+        let Origin { purpose, remote, local, .. } = &self.origin;
+        self.env.hello.encode(*purpose, remote, local.as_ref())
+    }
+
+    fn answer_hello(&self) {
+        if self.origin.direction == Direction::Inbound {
+            self.reply(&self.hello());
+        }
+    }
+
+    fn greeted(&mut self, now: Moment, hello: Hello) {
+        self.answer_hello();
+        if let Some((reason, detail)) = self.link.objection(&hello) {
+            // Only our own id proves something about the address: that it is ours.
+            if reason == CloseReason::SelfConnection {
+                self.proof = Some(self.proof_of(&hello));
+            }
+            return self.close(now, reason, detail);
+        }
+        self.proof = Some(self.proof_of(&hello));
+        if let Some(handle) = &self.handle {
+            self.peer = Some(PeerHandle::new(hello.nodeid, self.id, handle.clone()));
+        }
+        self.tell_registry(LinkNews::Greeted(Box::new(hello)));
+    }
+
+    fn proven(&mut self, now: Moment, hello: &Hello) {
+        if let Some((reason, detail)) = self.link.objection(hello) {
+            return self.close(now, reason, detail);
+        }
+        self.proof = Some(self.proof_of(hello));
+        self.close(now, CloseReason::Feeler, String::new());
+    }
+
+    fn proof_of(&self, hello: &Hello) -> Proof {
+        Proof { id: hello.nodeid, local: self.origin.local.clone() }
+    }
+
+    fn admitted(&mut self, now: Moment, announce: Option<&HostPort>) {
+        if self.link.is_closing() {
+            return;
+        }
+        self.link.admit(now);
+        let own = announce.map(|addr| Encoded::addr(&[(addr.clone(), self.env.me)]));
+        let lines: Vec<Encoded> = own.into_iter().chain([Encoded::GETADDR]).collect();
+        self.reply(&Encoded::concat(&lines));
+        // The first ping is due at once.
+        self.tick(now, false);
+        if let Some(dial) = self.origin.dial.take() {
+            dial.settle(self.proof.take(), None);
+        }
+    }
+
+    // --- The ways out -----------------------------------------------------------------------
+
+    /// Answers the peer. The pipe does not read while the outbox is crowded, so there is room;
+    /// should there be none, the stall timer ends the session as slow.
+    fn reply(&self, frame: &Encoded) {
+        if let Err(error) = self.outbox.push(frame) {
+            tracing::debug!(link = self.id.0, %error, "reply not queued");
+        }
+    }
+
+    fn tell_registry(&self, news: LinkNews) {
+        self.env.registry.do_send(LinkEvent { link: self.id, news });
+    }
+
+    /// There is a credit, or the pipe would not have handed the line over.
+    fn credit(&self) -> Credit {
+        self.credits.clone().try_acquire_owned().map_or(Credit::free(), Credit::of)
+    }
+
+    fn ask(&self, question: Question) {
+        if let Some(from) = self.peer.clone() {
+            self.env.discovery.do_send(FromPeer { from, question, credit: self.credit() });
+        }
+    }
+
+    fn deliver(&mut self, now: Moment, msgtype: &str, line: &[u8]) {
+        let (Some(route), Some(from)) = (self.env.routes.find(msgtype), &self.peer) else {
+            self.unknown += 1;
+            return;
+        };
+        match route.deliver(line, from, self.credit()) {
+            Ok(()) => {}
+            Err(DeliverError::BadPayload(error)) => {
+                self.close(now, CloseReason::Protocol, format!("{msgtype}: {error}"));
+            }
+            Err(DeliverError::Gone) => {
+                self.env.routes.forget(msgtype);
+                let note = Decision::new(now, Kind::Extension, "gone").detail(msgtype.to_owned());
+                self.env.journal.note(note.link(self.id).peer(from.id()));
+            }
+        }
+    }
+
+    // --- The end ----------------------------------------------------------------------------
+
+    /// Says `bye` and ends.
+    fn close(&mut self, now: Moment, reason: CloseReason, detail: String) {
+        self.end(now, reason, detail, true);
+    }
+
+    fn end(&mut self, now: Moment, reason: CloseReason, detail: String, bye: bool) {
+        if self.link.is_closing() {
+            return;
+        }
+        self.link.close(now);
+        let farewell = match &reason {
+            _ if !bye => None,
+            // The peer has closed its side and may still read.
+            CloseReason::Gone => Some(Encoded::bye(&CloseReason::Requested, "you closed your side")),
+            reason => Some(Encoded::bye(reason, &detail)),
+        };
+        self.outbox.finish(farewell.as_ref());
+        self.note_refusal(now, &reason, &detail);
+        if let Some(dial) = self.origin.dial.take() {
+            dial.settle(self.proof.take(), Some((reason.clone(), detail)));
+        }
+        self.tell_registry(LinkNews::Closing(reason.clone()));
+        self.end.reason = reason;
+    }
+
+    /// The end of a session is the registry's to note, that of a dial discovery's.
+    fn note_refusal(&self, now: Moment, reason: &CloseReason, detail: &str) {
+        if self.unknown > 0 {
+            let detail = format!("{} messages of unknown msgtypes", self.unknown);
+            let note = Decision::new(now, Kind::Undelivered, "unknown").detail(detail);
+            self.env.journal.note(note.link(self.id).peer(self.peer.as_ref().map(PeerHandle::id)));
+        }
+        let is_trouble = !matches!(reason, CloseReason::Gone | CloseReason::Shutdown | CloseReason::Peer(_));
+        if is_trouble && self.origin.dial.is_none() {
+            let note = Decision::new(now, Kind::Refused, reason.code().to_owned());
+            let note = note.detail(detail.to_owned()).addr(self.origin.remote.clone());
+            self.env.journal.note(note.link(self.id).peer(self.peer.as_ref().map(PeerHandle::id)));
+        }
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let control = ctx.address().recipient();
+        let handle = Arc::new(SessionHandle { control, outbox: self.outbox.clone() });
+        self.handle = Some(handle.clone());
+        let Origin { direction, remote, .. } = &self.origin;
+        if self.origin.purpose == Purpose::Session {
+            let (direction, remote) = (*direction, remote.clone());
+            self.tell_registry(LinkNews::Opened { direction, remote, handle });
+        }
+        if *direction == Direction::Outbound {
+            self.reply(&self.hello());
+        }
+    }
+}
+
+impl Handler<Control> for Session {
+    type Result = ();
+
+    fn handle(&mut self, control: Control, _: &mut Context<Self>) {
+        let now = self.env.clock.now();
+        match control {
+            Control::Admit { announce } => self.admitted(now, announce.as_ref()),
+            Control::Close { reason, detail } => self.close(now, reason, detail.to_owned()),
+        }
+    }
+}

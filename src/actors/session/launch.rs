@@ -1,0 +1,198 @@
+//! Starts sessions, each on the thread whose turn it is.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use actix::prelude::*;
+use actix_rt::ArbiterHandle;
+
+use super::{
+    actor::{Origin, Session},
+    messages::DialTicket,
+};
+use crate::{
+    actors::{discovery::FromPeer, journal::JournalPort, registry::LinkEvent},
+    address::HostPort,
+    clock::{Clock, Moment},
+    config::NodeConfig,
+    extension::Routes,
+    ids::{LinkId, NodeId},
+    peer::Direction,
+    proto::{link::Purpose, own_address::Settled},
+    reason::CloseReason,
+    transport::{Connection, Transport},
+    wire::{Encoded, Hello, VERSION},
+};
+
+/// What a node's sessions have in common.
+#[derive(Debug)]
+pub struct Env {
+    /// This node's id.
+    pub me: NodeId,
+    /// The node's configuration.
+    pub config: NodeConfig,
+    /// The node's clock.
+    pub clock: Clock,
+    /// What the node says of itself.
+    pub hello: HelloTemplate,
+    /// Who takes messages of other msgtypes than the core's.
+    pub routes: Arc<Routes>,
+    /// Where links come up and end.
+    pub registry: Recipient<LinkEvent>,
+    /// Where addresses and questions for them go.
+    pub discovery: Recipient<FromPeer>,
+    /// Where refusals are kept.
+    pub journal: JournalPort,
+}
+
+/// What a node says of itself in every hello.
+#[derive(Debug, Clone)]
+pub struct HelloTemplate {
+    me: NodeId,
+    agent: String,
+    network: String,
+    settled: Settled,
+}
+
+impl HelloTemplate {
+    /// For a node whose operator settled this much of its address.
+    #[must_use]
+    pub fn new(me: NodeId, config: &NodeConfig, settled: Settled) -> Self {
+        Self { me, agent: config.agent.clone(), network: config.network.clone(), settled }
+    }
+
+    /// The hello for one connection. With an unspecific listening address the node can be reached
+    /// at least where this connection reaches it.
+    pub(super) fn encode(
+        &self,
+        purpose: Purpose,
+        remote: &HostPort,
+        local: Option<&HostPort>,
+    ) -> Encoded {
+        let here = || Some(local?.with_port(self.settled.port?));
+        Encoded::hello(&Hello {
+            nodeid: self.me,
+            version: Some(VERSION),
+            agent: Some(self.agent.clone()),
+            listen: self.settled.fixed.clone().or_else(here),
+            network: Some(self.network.clone()),
+            features: Vec::new(),
+            observed: Some(remote.clone()),
+            feeler: purpose == Purpose::Feeler,
+        })
+    }
+}
+
+/// The threads that carry sessions: the caller's own, and more if there are to be more.
+#[derive(Debug)]
+pub struct Workers {
+    others: Vec<ArbiterHandle>,
+    turn: AtomicU64,
+}
+
+impl Workers {
+    /// This thread and these.
+    #[must_use]
+    pub const fn new(others: Vec<ArbiterHandle>) -> Self {
+        Self { others, turn: AtomicU64::new(0) }
+    }
+
+    /// Whose turn it is; `None` is the caller's own thread.
+    fn next(&self) -> Option<&ArbiterHandle> {
+        let n = u64::try_from(self.others.len()).unwrap_or(u64::MAX).saturating_add(1);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % n;
+        self.others.get(usize::try_from(turn.checked_sub(1)?).ok()?)
+    }
+
+    /// Ends the other threads.
+    pub fn stop(&self) {
+        for arbiter in &self.others {
+            arbiter.stop();
+        }
+    }
+}
+
+/// Starts sessions.
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    env: Arc<Env>,
+    workers: Arc<Workers>,
+    links: Arc<AtomicU64>,
+}
+
+impl Launcher {
+    /// A launcher of one node's sessions; its clones share the numbering of links.
+    #[must_use]
+    pub fn new(env: Arc<Env>, workers: Arc<Workers>) -> Self {
+        Self { env, workers, links: Arc::new(AtomicU64::new(1)) }
+    }
+
+    /// What the sessions have in common.
+    #[must_use]
+    pub const fn env(&self) -> &Arc<Env> {
+        &self.env
+    }
+
+    /// Starts the session of an accepted connection.
+    pub fn inbound<T: Transport>(&self, connection: Connection<T::Stream>) {
+        let hello_due = self.env.clock.now() + self.env.config.session.handshake_timeout;
+        let origin = Origin {
+            direction: Direction::Inbound,
+            purpose: Purpose::Session,
+            dial: None,
+            hello_due,
+            remote: connection.remote.clone(),
+            local: connection.local.clone(),
+        };
+        self.launch::<T>(connection, origin);
+    }
+
+    /// Starts the session of a dialled connection; the hello is due at `hello_due` at the latest.
+    pub fn outbound<T: Transport>(
+        &self,
+        connection: Connection<T::Stream>,
+        purpose: Purpose,
+        dial: DialTicket,
+        hello_due: Moment,
+    ) {
+        let soon = self.env.clock.now() + self.env.config.session.handshake_timeout;
+        let origin = Origin {
+            direction: Direction::Outbound,
+            purpose,
+            dial: Some(dial),
+            hello_due: hello_due.min(soon),
+            remote: connection.remote.clone(),
+            local: connection.local.clone(),
+        };
+        self.launch::<T>(connection, origin);
+    }
+
+    fn launch<T: Transport>(&self, connection: Connection<T::Stream>, mut origin: Origin) {
+        let id = LinkId(self.links.fetch_add(1, Ordering::Relaxed));
+        let env = self.env.clone();
+        let Some(worker) = self.workers.next() else {
+            Session::launch::<T>(env, id, connection, origin);
+            return;
+        };
+        let Connection { stream, remote, local } = connection;
+        let parked = match T::park(stream) {
+            Ok(parked) => parked,
+            Err(error) => return give_up(&mut origin, id, &error),
+        };
+        worker.spawn_fn(move || match T::unpark(parked) {
+            Ok(stream) => {
+                Session::launch::<T>(env, id, Connection { stream, remote, local }, origin);
+            }
+            Err(error) => give_up(&mut origin, id, &error),
+        });
+    }
+}
+
+fn give_up(origin: &mut Origin, link: LinkId, error: &std::io::Error) {
+    tracing::warn!(link = link.0, %error, "a connection could not move to its thread");
+    if let Some(dial) = origin.dial.take() {
+        dial.settle(None, Some((CloseReason::Unreachable, error.to_string())));
+    }
+}

@@ -1,0 +1,325 @@
+//! Moves bytes between a stream and its session, in the session's own task.
+//!
+//! One future does it all: it reads as much as there is into memory shared by all sessions of the
+//! thread, hands the lines over one after the other without copying them, and then writes what has
+//! gathered in the outbox. An idle session keeps no buffer.
+
+use std::{
+    cell::Cell,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Task, Poll, ready},
+};
+
+use actix::{ActorContext, ActorFuture, Context};
+use bytes::{Buf, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Semaphore,
+    time::{Sleep, sleep_until},
+};
+
+use super::Session;
+use crate::{
+    clock::Moment,
+    outbox::Taken,
+    wire::{Line, LineSplitter},
+};
+
+/// How much is read, or copied together to be written, at once.
+const SCRATCH: usize = 64 * 1024;
+
+/// How often one poll reads before the thread's other sessions get their turn.
+const READS_PER_POLL: usize = 16;
+
+thread_local! {
+    /// Taken while a session of this thread reads or writes; they take turns, so one is enough.
+    static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
+fn with_buffer<R>(run: impl FnOnce(&mut [u8]) -> R) -> R {
+    let mut buffer = BUFFER.take().unwrap_or_else(|| vec![0; SCRATCH].into());
+    let result = run(&mut buffer);
+    BUFFER.set(Some(buffer));
+    result
+}
+
+type Refill = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The stream of one session.
+pub(super) struct Pipe<S> {
+    stream: S,
+    lines: LineSplitter,
+    /// Read, but not looked at yet.
+    backlog: Vec<u8>,
+    /// Taken out of the outbox, but not taken by the stream yet.
+    writing: Bytes,
+    /// The peer has closed its side.
+    eof: bool,
+    /// This side is closed.
+    shut: bool,
+    /// Waits until enough of the session's messages have been handled.
+    refill: Option<Refill>,
+    timer: Option<Pin<Box<Sleep>>>,
+    armed: Option<Moment>,
+}
+
+/// How a step went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Something was done; there may be more.
+    Again,
+    /// Nothing can be done until something wakes the task.
+    Wait,
+    /// The connection is over.
+    Over,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
+    pub(super) const fn new(stream: S) -> Self {
+        Self {
+            stream,
+            lines: LineSplitter::new(),
+            backlog: Vec::new(),
+            writing: Bytes::new(),
+            eof: false,
+            shut: false,
+            refill: None,
+            timer: None,
+            armed: None,
+        }
+    }
+
+    /// Reads one batch and hands its lines over.
+    fn read(&mut self, session: &mut Session, now: Moment, task: &mut Task<'_>) -> Step {
+        if session.is_closing() {
+            return self.discard(session, now, task);
+        }
+        if !session.is_reading() || session.outbox.status().crowded {
+            return Step::Wait;
+        }
+        if let Some(refill) = &mut self.refill {
+            if refill.as_mut().poll(task).is_pending() {
+                return Step::Wait;
+            }
+            self.refill = None;
+        }
+        if !self.backlog.is_empty() {
+            let backlog = std::mem::take(&mut self.backlog);
+            self.hand_over(session, now, &backlog);
+            return Step::Again;
+        }
+        if self.eof {
+            session.peer_closed(now);
+            return Step::Again;
+        }
+        with_buffer(|buffer| match poll_read(&mut self.stream, task, buffer) {
+            Poll::Pending => Step::Wait,
+            Poll::Ready(Ok([])) => {
+                self.eof = true;
+                // Answers to what was asked before are still on their way to the outbox.
+                self.wait_for(session, usize::MAX);
+                Step::Again
+            }
+            Poll::Ready(Ok(bytes)) => {
+                self.hand_over(session, now, bytes);
+                Step::Again
+            }
+            Poll::Ready(Err(error)) => {
+                session.failed(now, &error);
+                Step::Over
+            }
+        })
+    }
+
+    fn hand_over(&mut self, session: &mut Session, now: Moment, bytes: &[u8]) {
+        let mut chunk = bytes;
+        while session.may_read()
+            && let Some(line) = self.lines.next(&mut chunk, session.line_limit())
+        {
+            match line {
+                Line::Whole(line) => session.line(now, Some(line)),
+                Line::TooLong => session.line(now, None),
+            }
+        }
+        if !chunk.is_empty() && !session.is_closing() {
+            self.backlog = chunk.to_vec();
+        }
+        if session.is_reading() && !session.may_read() {
+            self.wait_for(session, session.env.config.session.undelivered.div_ceil(2));
+        }
+    }
+
+    /// No reading until this many of the session's messages have been handled (or all).
+    fn wait_for(&mut self, session: &Session, credits: usize) {
+        let all = session.env.config.session.undelivered;
+        let wanted = u32::try_from(credits.min(all)).unwrap_or(u32::MAX);
+        let semaphore: Arc<Semaphore> = session.credits.clone();
+        self.refill = Some(Box::pin(async move {
+            // The session holds the semaphore and never closes it.
+            drop(semaphore.acquire_many_owned(wanted).await);
+        }));
+    }
+
+    /// A closing session reads on without looking, so that the peer gets the last frames: closing
+    /// a socket with unread input resets the connection, and the farewell is lost.
+    fn discard(&mut self, session: &mut Session, now: Moment, task: &mut Task<'_>) -> Step {
+        self.refill = None;
+        self.backlog = Vec::new();
+        if self.eof {
+            return if self.shut { Step::Over } else { Step::Wait };
+        }
+        with_buffer(|buffer| match poll_read(&mut self.stream, task, buffer) {
+            Poll::Pending => Step::Wait,
+            Poll::Ready(Ok([])) => {
+                self.eof = true;
+                Step::Again
+            }
+            Poll::Ready(Ok(_)) => Step::Again,
+            Poll::Ready(Err(error)) => {
+                session.failed(now, &error);
+                Step::Over
+            }
+        })
+    }
+
+    /// Writes what waits, as far as the peer takes it.
+    fn flush(&mut self, session: &mut Session, now: Moment, task: &mut Task<'_>) -> Step {
+        let was_crowded = session.outbox.status().crowded;
+        let mut taken = false;
+        let result = self.write_all(session, task, &mut taken);
+        let pending = result.is_pending();
+        if taken || pending || session.outbox.status().refusing {
+            session.wrote(now, taken, pending);
+        }
+        match result {
+            Poll::Ready(Ok(())) if session.outbox.status().finished => self.shut_down(task),
+            // Reading was put off for the crowd's sake.
+            Poll::Ready(Ok(())) | Poll::Pending if was_crowded && !session.outbox.status().crowded => {
+                Step::Again
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => Step::Wait,
+            Poll::Ready(Err(error)) => {
+                session.failed(now, &error);
+                Step::Over
+            }
+        }
+    }
+
+    fn write_all(
+        &mut self,
+        session: &Session,
+        task: &mut Task<'_>,
+        taken: &mut bool,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.writing.is_empty() {
+                let result = with_buffer(|buffer| {
+                    let filled = match session.outbox.take(buffer)? {
+                        Taken::One(frame) => {
+                            self.writing = frame;
+                            return Some(Poll::Ready(Ok(0)));
+                        }
+                        Taken::Copied(filled) => filled,
+                    };
+                    let bytes = buffer.get(..filled).unwrap_or_default();
+                    let result = Pin::new(&mut self.stream).poll_write(task, bytes);
+                    let n = if let Poll::Ready(Ok(n)) = result { n } else { 0 };
+                    self.writing = Bytes::copy_from_slice(bytes.get(n..).unwrap_or_default());
+                    Some(result)
+                });
+                let Some(result) = result else {
+                    return if *taken { Pin::new(&mut self.stream).poll_flush(task) } else { Poll::Ready(Ok(())) };
+                };
+                *taken |= ready!(result)? > 0;
+                continue;
+            }
+            let n = ready!(Pin::new(&mut self.stream).poll_write(task, &self.writing))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            *taken = true;
+            self.writing.advance(n);
+        }
+    }
+
+    fn shut_down(&mut self, task: &mut Task<'_>) -> Step {
+        if !self.shut {
+            // Whether the peer heard it or not, this side is done.
+            self.shut = Pin::new(&mut self.stream).poll_shutdown(task).is_ready();
+        }
+        if self.shut && self.eof { Step::Over } else { Step::Wait }
+    }
+
+    /// Does what is due, and sees to it that the task is woken for what will be.
+    fn keep_time(&mut self, session: &mut Session, now: Moment, task: &mut Task<'_>) -> Step {
+        let mut step = Step::Wait;
+        if session.deadline().is_some_and(|due| now >= due) {
+            if session.tick(now, self.refill.is_some() && !self.eof) {
+                return Step::Over;
+            }
+            step = Step::Again;
+        }
+        let Some(due) = session.deadline() else { return step };
+        // A later deadline is left to the timer that is set: when it fires, it is set again.
+        if self.armed.is_none_or(|armed| due < armed) {
+            let at = session.env.clock.instant(due);
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(at),
+                None => self.timer = Some(Box::pin(sleep_until(at))),
+            }
+            self.armed = Some(due);
+        }
+        if let Some(timer) = &mut self.timer
+            && timer.as_mut().poll(task).is_ready()
+        {
+            self.armed = None;
+            step = Step::Again;
+        }
+        step
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ActorFuture<Session> for Pipe<S> {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        session: &mut Session,
+        ctx: &mut Context<Session>,
+        task: &mut Task<'_>,
+    ) -> Poll<()> {
+        let this = self.get_mut();
+        session.outbox.unregister();
+        for _ in 0..READS_PER_POLL {
+            let now = session.env.clock.now();
+            let steps = [
+                this.read(session, now, task),
+                this.keep_time(session, now, task),
+                this.flush(session, now, task),
+            ];
+            if steps.contains(&Step::Over) {
+                ctx.stop();
+                return Poll::Ready(());
+            }
+            let more = steps.contains(&Step::Again);
+            if !more && !(this.writing.is_empty() && session.outbox.register(task.waker())) {
+                return Poll::Pending;
+            }
+        }
+        task.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+fn poll_read<'b>(
+    stream: &mut (impl AsyncRead + Unpin),
+    task: &mut Task<'_>,
+    buffer: &'b mut [u8],
+) -> Poll<io::Result<&'b [u8]>> {
+    let mut read = ReadBuf::new(buffer);
+    ready!(Pin::new(stream).poll_read(task, &mut read))?;
+    let n = read.filled().len();
+    Poll::Ready(Ok(buffer.get(..n).unwrap_or_default()))
+}

@@ -1,0 +1,69 @@
+//! The only place that reads a clock.
+//!
+//! Everything that decides takes a [`Moment`] as an argument, so it runs the same under the paused
+//! clock of a simulation.
+
+use std::{ops::Add, time::Duration};
+
+use tokio::time::Instant;
+
+/// A point in time: nanoseconds since the node's [`Clock`] was made. Monotonic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The moment the clock was made.
+    pub const ZERO: Self = Self(0);
+
+    /// The moment this long after the clock was made.
+    #[must_use]
+    pub fn after(since_start: Duration) -> Self {
+        Self(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// The time from the clock's making to this moment.
+    #[must_use]
+    pub const fn since_start(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+
+    /// The time since an earlier moment; zero if that one is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// Tells the time of one node. Copies tell the same time.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    /// The moment it is.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        Moment::after(self.origin.elapsed())
+    }
+
+    /// The runtime's name for a moment, to set a timer to.
+    #[must_use]
+    pub fn instant(&self, moment: Moment) -> Instant {
+        self.origin + moment.since_start()
+    }
+}

@@ -1,0 +1,279 @@
+//! What a node can be told: one plain struct per concern, with the defaults in one place each.
+//!
+//! Every field says its unit and what breaks when it is wrong. [`NodeConfig::validate`] is called
+//! on start, so a combination that cannot work is refused before anything is opened.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::address::HostPort;
+
+/// Everything a node is started with. `Default` is right for a node on an ordinary network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeConfig {
+    /// Addresses to listen on; port 0 picks a free one. Empty: the node only dials and is never
+    /// advertised.
+    pub listen: Vec<HostPort>,
+    /// The address others should dial, if it differs from the listening address.
+    pub advertise: Option<HostPort>,
+    /// First contacts. Names are resolved to all their addresses; each is retried for ever.
+    pub bootstrap: Vec<HostPort>,
+    /// Nodes of different network names do not talk (`bye wrong-network`).
+    pub network: String,
+    /// What this node calls itself in its hello, `name/version`; at most 64 bytes.
+    pub agent: String,
+    /// How many arbiters (threads) carry sessions. 1 keeps everything on the caller's thread.
+    pub workers: usize,
+    /// When a peer counts as alive.
+    pub liveness: LivenessConfig,
+    /// How much one session may use.
+    pub session: SessionConfig,
+    /// How many sessions there may be.
+    pub limits: LimitsConfig,
+    /// What is kept of addresses, and how they are dialled.
+    pub discovery: DiscoveryConfig,
+    /// Decisions kept in the journal; the oldest is overwritten.
+    pub journal_entries: usize,
+}
+
+/// When a peer counts as alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LivenessConfig {
+    /// Time from one ping to the next. Shorter finds the dead sooner and costs two small messages
+    /// per session each time.
+    pub ping_interval: Duration,
+    /// A session without a pong for this long is closed with `timeout`, and an address without an
+    /// answer for this long is no longer advertised. Must be at least the ping interval.
+    pub dead_after: Duration,
+}
+
+/// How much one session may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// From the first byte of a connection to a valid hello; then `bye timeout`.
+    pub handshake_timeout: Duration,
+    /// Frames waiting for one peer; beyond it sending is refused as outbox-full.
+    pub outbox_frames: usize,
+    /// Bytes waiting for one peer; beyond it sending is refused as outbox-full.
+    pub outbox_bytes: usize,
+    /// A peer that takes no byte for this long while some wait, or whose outbox stays full for
+    /// this long, is closed with `slow`.
+    pub stall_timeout: Duration,
+    /// How long a closing session may take to hand over its last frames.
+    pub close_grace: Duration,
+    /// Messages of one session that actors have not finished with; beyond it the session is not
+    /// read until half of them are done.
+    pub undelivered: usize,
+}
+
+/// How many sessions there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Inbound sessions; a newcomer beyond it gets `bye full`.
+    pub max_inbound: usize,
+    /// Inbound connections that have not finished their hello; beyond it the oldest is closed.
+    pub max_unfinished: usize,
+}
+
+/// What is kept of addresses, and how they are dialled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiscoveryConfig {
+    /// The node dials known addresses while it has fewer sessions than this.
+    pub target_peers: usize,
+    /// Addresses kept warm (dialled when sessions are wanted).
+    pub book_entries: usize,
+    /// Proven addresses kept after their redial ladder is used up, retried at `cold_retry`.
+    pub cold_entries: usize,
+    /// Pauses after the first, second, … failed dial of an address; the last one repeats for
+    /// bootstraps (capped by `bootstrap_retry_max`), others go cold or are forgotten.
+    pub redial: Vec<Duration>,
+    /// The longest pause between two dials of a bootstrap address.
+    pub bootstrap_retry_max: Duration,
+    /// The pause between two dials of a cold address.
+    pub cold_retry: Duration,
+    /// Outbound dials at the same time.
+    pub dials_in_flight: usize,
+    /// Dials started at once after a quiet time.
+    pub dial_burst: u32,
+    /// Dials started per second in the long run.
+    pub dials_per_second: u32,
+    /// One dial: resolve, connect and hello.
+    pub dial_timeout: Duration,
+    /// Addresses in one `addr` reply, and taken from one `addr`.
+    pub addr_reply_max: usize,
+    /// Unsolicited addresses taken from one session at once.
+    pub addr_burst: u32,
+    /// Unsolicited addresses taken from one session per second in the long run.
+    pub addrs_per_second: u32,
+    /// The first pause before a random peer is asked `getaddr` again; it doubles up to
+    /// `refresh_max` while nothing new is heard.
+    pub refresh_min: Duration,
+    /// The longest pause before a random peer is asked `getaddr` again.
+    pub refresh_max: Duration,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            advertise: None,
+            bootstrap: Vec::new(),
+            network: "main".to_owned(),
+            agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            liveness: LivenessConfig::default(),
+            session: SessionConfig::default(),
+            limits: LimitsConfig::default(),
+            discovery: DiscoveryConfig::default(),
+            journal_entries: 4096,
+        }
+    }
+}
+
+impl Default for LivenessConfig {
+    fn default() -> Self {
+        Self { ping_interval: Duration::from_secs(60), dead_after: Duration::from_secs(240) }
+    }
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(5),
+            outbox_frames: 1024,
+            outbox_bytes: 4 << 20,
+            stall_timeout: Duration::from_secs(5),
+            close_grace: Duration::from_secs(1),
+            undelivered: 128,
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { max_inbound: 512, max_unfinished: 256 }
+    }
+}
+
+impl Default for DiscoveryConfig {
+    fn default() -> Self {
+        Self {
+            target_peers: 64,
+            book_entries: 8192,
+            cold_entries: 4096,
+            redial: [1, 5, 15, 60, 600].map(Duration::from_secs).to_vec(),
+            bootstrap_retry_max: Duration::from_secs(60),
+            cold_retry: Duration::from_secs(3600),
+            dials_in_flight: 16,
+            dial_burst: 32,
+            dials_per_second: 10,
+            dial_timeout: Duration::from_secs(10),
+            addr_reply_max: 256,
+            addr_burst: 1000,
+            addrs_per_second: 10,
+            refresh_min: Duration::from_secs(2),
+            refresh_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A configuration that cannot work. Nothing was started.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// The ping interval is longer than the time after which a silent peer is dead, so every
+    /// healthy session would be closed between two pings.
+    #[error(
+        "ping-interval ({}) must not be longer than dead-after ({})",
+        humantime::format_duration(*ping_interval),
+        humantime::format_duration(*dead_after)
+    )]
+    PingAboveDeadAfter {
+        /// The configured ping interval.
+        ping_interval: Duration,
+        /// The configured dead-after.
+        dead_after: Duration,
+    },
+    /// A quantity that must be at least one is zero.
+    #[error("{0} must not be zero")]
+    Zero(&'static str),
+    /// A text is longer than the wire allows, empty, or has control characters.
+    #[error("{0} must have 1 to 64 printable characters")]
+    BadName(&'static str),
+    /// The advertised address cannot be dialled by anybody.
+    #[error("cannot advertise {0}: {1}")]
+    Advertise(HostPort, &'static str),
+}
+
+impl NodeConfig {
+    /// Checks the fields against each other.
+    ///
+    /// # Errors
+    /// The first combination that cannot work, in words meant for the person who configured it.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let LivenessConfig { ping_interval, dead_after } = self.liveness;
+        let nonzero = [
+            ("ping-interval", !ping_interval.is_zero()),
+            ("handshake-timeout", !self.session.handshake_timeout.is_zero()),
+            ("stall-timeout", !self.session.stall_timeout.is_zero()),
+            ("outbox-frames", self.session.outbox_frames > 0),
+            ("outbox-bytes", self.session.outbox_bytes > 0),
+            ("undelivered", self.session.undelivered > 0),
+            ("workers", self.workers > 0),
+            ("max-unfinished", self.limits.max_unfinished > 0),
+            ("journal-entries", self.journal_entries > 0),
+            ("book-entries", self.discovery.book_entries > 0),
+            ("redial", !self.discovery.redial.is_empty()),
+            ("dials-in-flight", self.discovery.dials_in_flight > 0),
+            ("dial-burst", self.discovery.dial_burst > 0),
+            ("dials-per-second", self.discovery.dials_per_second > 0),
+            ("dial-timeout", !self.discovery.dial_timeout.is_zero()),
+            ("addrs-per-second", self.discovery.addrs_per_second > 0),
+            ("refresh-min", !self.discovery.refresh_min.is_zero()),
+        ];
+        if let Some((name, _)) = nonzero.iter().find(|(_, ok)| !ok) {
+            return Err(ConfigError::Zero(name));
+        }
+        if ping_interval > dead_after {
+            return Err(ConfigError::PingAboveDeadAfter { ping_interval, dead_after });
+        }
+        for (name, text) in [("network", &self.network), ("agent", &self.agent)] {
+            if text.is_empty() || text.len() > 64 || text.chars().any(char::is_control) {
+                return Err(ConfigError::BadName(name));
+            }
+        }
+        if let Some(addr) = &self.advertise
+            && let Err(why) = addr.check_dialable()
+        {
+            return Err(ConfigError::Advertise(addr.clone(), why.text()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(NodeConfig::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_ping_interval_above_dead_after_is_refused_with_both_figures() {
+        let mut config = NodeConfig::default();
+        config.liveness.ping_interval = Duration::from_secs(300);
+        let error = config.validate().unwrap_err();
+        assert_eq!(error.to_string(), "ping-interval (5m) must not be longer than dead-after (4m)");
+    }
+
+    #[test]
+    fn an_unspecified_advertised_address_is_refused() {
+        let config = NodeConfig {
+            advertise: Some("0.0.0.0:5999".parse().unwrap()),
+            ..NodeConfig::default()
+        };
+        assert!(matches!(config.validate(), Err(ConfigError::Advertise(..))));
+    }
+}

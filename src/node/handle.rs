@@ -1,0 +1,196 @@
+//! What a program holds of a running node.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use tokio::time::timeout;
+
+use crate::{
+    actors::{
+        discovery::{Book, BookEntry, DialError, DialNow, Discovery},
+        journal::{Find, Journal, JournalPort},
+        registry::{
+            Directory, Disconnect, PeerEvent, PeerList, Registry, Sent, ShutDown, Stop, Subscribe,
+        },
+        session::{PeerHandle, Workers},
+        vital::{NodeFailure, Watch},
+    },
+    address::HostPort,
+    clock::Clock,
+    extension::{PeerMessage, Received, RegisterError, Routes},
+    ids::NodeId,
+    outbox::SendError,
+    peer::PeerInfo,
+    proto::journal::{Decision, JournalQuery},
+    reason::CloseReason,
+    wire::Encoded,
+};
+
+/// How long a stopping node waits for its sessions to hand over their last frames. With the time
+/// that a process takes to end it stays below two seconds.
+const STOP_GRACE: Duration = Duration::from_millis(1500);
+
+/// A running node. Clones are handles of the same node; dropping them all leaves it running.
+///
+/// Everything is answered by the node's actors, in messages; nothing here blocks a thread. A node
+/// that has stopped answers as one that has no peers.
+#[derive(Debug, Clone)]
+pub struct NodeHandle {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) me: NodeId,
+    pub(super) listening: Vec<HostPort>,
+    pub(super) clock: Clock,
+    pub(super) watch: Watch,
+    pub(super) directory: Directory,
+    pub(super) routes: Arc<Routes>,
+    pub(super) registry: Addr<Registry>,
+    pub(super) discovery: Addr<Discovery>,
+    pub(super) journal: Addr<Journal>,
+    pub(super) journal_port: JournalPort,
+    /// Whatever makes new sessions.
+    pub(super) stop_first: Vec<Recipient<Stop>>,
+    pub(super) workers: Arc<Workers>,
+}
+
+impl NodeHandle {
+    pub(super) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The node's id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.inner.me
+    }
+
+    /// The addresses that the node listens on, with the ports it got.
+    #[must_use]
+    pub fn listen_addrs(&self) -> &[HostPort] {
+        &self.inner.listening
+    }
+
+    /// The node's clock, to read the moments in its answers.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.inner.clock
+    }
+
+    /// The connected peers, by id.
+    pub async fn peers(&self) -> Vec<PeerInfo> {
+        self.inner.registry.send(PeerList).await.unwrap_or_default()
+    }
+
+    /// What is known of addresses.
+    pub async fn addresses(&self) -> Vec<BookEntry> {
+        self.inner.discovery.send(Book).await.unwrap_or_default()
+    }
+
+    /// What the node decided and why, oldest first.
+    pub async fn journal(&self, query: JournalQuery) -> Vec<Decision> {
+        self.inner.journal.send(Find(query)).await.unwrap_or_default()
+    }
+
+    /// How many decisions the journal was too busy to keep.
+    #[must_use]
+    pub fn journal_lost(&self) -> u64 {
+        self.inner.journal_port.lost()
+    }
+
+    /// Has every later [`PeerEvent`] sent to an actor, after an `Up` for each peer there is now.
+    pub async fn subscribe(&self, subscriber: Recipient<PeerEvent>) {
+        if self.inner.registry.send(Subscribe(subscriber)).await.is_err() {
+            tracing::debug!("subscribed to a node that has stopped");
+        }
+    }
+
+    /// Has the messages of type `M` that peers send handed to an actor, from now on.
+    ///
+    /// # Errors
+    /// The msgtype belongs to the core or has an actor already, or its name is not usable.
+    pub fn register<M: PeerMessage>(
+        &self,
+        actor: Recipient<Received<M>>,
+    ) -> Result<(), RegisterError> {
+        self.inner.routes.register(actor)
+    }
+
+    /// The way to a peer, to keep and send by; `None` if it is not connected.
+    #[must_use]
+    pub fn peer(&self, id: NodeId) -> Option<PeerHandle> {
+        self.inner.directory.get(id)
+    }
+
+    /// Sends a message to a peer. Never blocks; accepted means that it will be written unless the
+    /// connection fails first.
+    ///
+    /// # Errors
+    /// The message was not accepted, and why.
+    pub fn send<M: PeerMessage>(&self, to: NodeId, message: &M) -> Result<(), SendError> {
+        let encoded = message.encode().or(Err(SendError::NotEncodable))?;
+        self.inner.directory.send(to, &encoded)
+    }
+
+    /// Sends a message to every connected peer, encoded once. Never blocks.
+    ///
+    /// # Errors
+    /// [`SendError::NotEncodable`]; a peer that refuses is only counted.
+    pub fn send_all<M: PeerMessage>(&self, message: &M) -> Result<Sent, SendError> {
+        let encoded = message.encode().or(Err(SendError::NotEncodable))?;
+        Ok(self.send_encoded(&encoded, None))
+    }
+
+    /// Sends what is already encoded to every connected peer but one. Never blocks.
+    #[must_use]
+    pub fn send_encoded(&self, message: &Encoded, except: Option<NodeId>) -> Sent {
+        self.inner.directory.send_all(message, except)
+    }
+
+    /// Dials an address now, and tells who is there once there is a session.
+    ///
+    /// # Errors
+    /// There is no session, and why.
+    pub async fn dial(&self, addr: HostPort) -> Result<NodeId, DialError> {
+        self.inner.discovery.send(DialNow(addr)).await.unwrap_or(Err(DialError::Stopping))
+    }
+
+    /// Ends the session with a peer, with `bye` and this reason. Whether there was one. The node
+    /// may meet the peer again.
+    pub async fn disconnect(&self, id: NodeId, reason: CloseReason) -> bool {
+        self.inner.registry.send(Disconnect { id, reason }).await.unwrap_or(false)
+    }
+
+    /// Resolves when an actor that the node cannot do without has died. The node should then be
+    /// stopped.
+    pub async fn failed(&self) -> NodeFailure {
+        self.inner.watch.failed().await
+    }
+
+    /// Stops the node: no new sessions, `bye shutdown` to all peers, everything written, all
+    /// actors ended. Takes at most about one and a half seconds.
+    pub async fn stop(&self) {
+        let inner = &self.inner;
+        if !inner.watch.stopping() {
+            return;
+        }
+        for maker in &inner.stop_first {
+            end(maker.send(Stop)).await;
+        }
+        if timeout(STOP_GRACE, end(inner.registry.send(ShutDown))).await.is_err() {
+            tracing::warn!("some sessions did not end in time");
+        }
+        end(inner.registry.send(Stop)).await;
+        inner.workers.stop();
+        tracing::debug!(id = %inner.me, "node stopped");
+    }
+}
+
+/// An actor that is gone has ended already.
+async fn end<F: Future<Output = Result<(), MailboxError>>>(stop: F) {
+    if let Err(gone) = stop.await {
+        tracing::debug!(%gone, "already ended");
+    }
+}

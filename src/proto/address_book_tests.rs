@@ -1,0 +1,195 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+
+const ME: NodeId = NodeId::from_u128(1);
+
+fn at(secs: u64) -> Moment {
+    Moment::after(Duration::from_secs(secs))
+}
+
+fn addr(n: u16) -> HostPort {
+    format!("10.0.{}.{}:5999", n / 250, n % 250 + 1).parse().unwrap()
+}
+
+fn id(n: u128) -> NodeId {
+    NodeId::from_u128(n)
+}
+
+fn rng() -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(7)
+}
+
+fn book() -> AddressBook {
+    let config = DiscoveryConfig { book_entries: 80, cold_entries: 4, ..Default::default() };
+    AddressBook::new(ME, config)
+}
+
+#[test]
+fn hearsay_is_not_advertised_and_a_proven_address_is() {
+    let mut book = book();
+    assert_eq!(book.learn(&addr(1), Some(id(2)), Source::Told(id(9)), at(0)), Ok(true));
+    assert_eq!(book.advertised(None, 10, at(0), &mut rng()), []);
+    assert!(book.proven(&addr(1), id(2), at(1)));
+    assert!(!book.proven(&addr(1), id(2), at(2)));
+    assert_eq!(book.advertised(None, 10, at(0), &mut rng()), [(addr(1), id(2))]);
+}
+
+#[test]
+fn who_has_not_answered_for_dead_after_is_not_advertised_unless_connected() {
+    let mut book = book();
+    book.proven(&addr(1), id(2), at(0));
+    assert_eq!(book.advertised(None, 10, at(1), &mut rng()), []);
+    book.connected(id(2));
+    assert_eq!(book.advertised(None, 10, at(1000), &mut rng()).len(), 1);
+    book.disconnected(id(2), at(1000), &mut rng());
+    assert_eq!(book.advertised(None, 10, at(0), &mut rng()), [], "a lost peer is not told");
+    book.proven(&addr(1), id(2), at(1001));
+    assert_eq!(book.advertised(None, 10, at(1001), &mut rng()).len(), 1);
+}
+
+#[test]
+fn near_gives_the_closest_by_xor() {
+    let mut book = book();
+    for n in 2..40u16 {
+        book.proven(&addr(n), id(u128::from(n)), at(0));
+    }
+    let near = book.advertised(Some(id(16)), 3, at(0), &mut rng());
+    let ids: Vec<_> = near.iter().map(|(_, id)| id.as_u128()).collect();
+    assert_eq!(ids, [16, 17, 18]);
+    assert_eq!(book.advertised(None, 5, at(0), &mut rng()).len(), 5);
+}
+
+#[test]
+fn own_and_impossible_addresses_are_refused() {
+    let mut book = book();
+    let told = Source::Told(id(9));
+    assert_eq!(book.learn(&addr(1), Some(ME), told, at(0)), Err(NotTaken::Own));
+    book.own(&addr(2), at(0));
+    assert_eq!(book.learn(&addr(2), Some(id(5)), told, at(0)), Err(NotTaken::Own));
+    assert_eq!(book.first(Queue::Known), None);
+    let zero: HostPort = "10.0.0.1:0".parse().unwrap();
+    let refused = Err(NotTaken::Bad(AddressError::PortZero));
+    assert_eq!(book.learn(&zero, None, told, at(0)), refused);
+}
+
+#[test]
+fn one_source_fills_only_its_share_and_all_together_only_the_book() {
+    let mut book = book();
+    let mut refused = Vec::new();
+    for n in 0..200u16 {
+        let by = Source::Told(id(100 + u128::from(n / 20)));
+        if let Err(why) = book.learn(&addr(n), None, by, at(0)) {
+            refused.push(why);
+        }
+    }
+    assert_eq!(book.len(), 80);
+    assert!(refused.contains(&NotTaken::SourceFull) && refused.contains(&NotTaken::BookFull));
+}
+
+#[test]
+fn an_address_that_never_answered_is_forgotten_after_three_dials() {
+    let mut book = book();
+    book.learn(&addr(1), None, Source::Told(id(9)), at(0)).unwrap();
+    let mut fates = Vec::new();
+    for _ in 0..3 {
+        book.dialling(&addr(1));
+        fates.push(book.failed(&addr(1), at(0), &mut rng()));
+    }
+    assert!(matches!(fates[..], [Fate::Retry(_), Fate::Retry(_), Fate::Forgotten]));
+    assert!(book.is_empty() && book.hearsay.is_empty());
+}
+
+#[test]
+fn a_proven_address_climbs_the_ladder_and_goes_cold_but_stays() {
+    let mut book = book();
+    book.proven(&addr(1), id(2), at(0));
+    for n in 1..=5 {
+        let fate = book.failed(&addr(1), at(0), &mut rng());
+        assert!(matches!(fate, Fate::Retry(_)), "{n}: {fate:?}");
+    }
+    for _ in 0..10 {
+        assert!(matches!(book.failed(&addr(1), at(0), &mut rng()), Fate::Cold(_)));
+    }
+    assert!(book.proven(&addr(1), id(2), at(9)), "coming back from the cold is news");
+}
+
+#[test]
+fn the_cold_tier_keeps_those_heard_from_last() {
+    let mut book = book();
+    for n in 1..=6u16 {
+        book.proven(&addr(n), id(u128::from(n) + 1), at(u64::from(n)));
+        for _ in 0..6 {
+            book.failed(&addr(n), at(100), &mut rng());
+        }
+    }
+    let left: Vec<_> = book.iter().map(|(addr, _)| addr.clone()).collect();
+    assert_eq!(left, [addr(3), addr(4), addr(5), addr(6)]);
+}
+
+#[test]
+fn a_bootstrap_is_retried_for_ever_and_never_later_than_its_cap() {
+    let mut book = book();
+    book.learn(&addr(1), None, Source::Bootstrap, at(0)).unwrap();
+    for _ in 0..100 {
+        let Fate::Retry(next) = book.failed(&addr(1), at(0), &mut rng()) else { panic!("given up") };
+        assert!(next <= at(75));
+    }
+    assert!(book.first(Queue::Bootstrap).is_some());
+}
+
+#[test]
+fn a_connected_nodes_addresses_are_not_dialled_but_its_own_word_is_checked() {
+    let mut book = book();
+    book.learn(&addr(1), Some(id(2)), Source::Told(id(9)), at(0)).unwrap();
+    book.connected(id(2));
+    assert_eq!(book.first(Queue::Known), None);
+    book.learn(&addr(2), Some(id(2)), Source::Declared(id(2)), at(0)).unwrap();
+    assert_eq!(book.first(Queue::Feeler), Some((at(0), &addr(2))));
+    book.proven(&addr(2), id(2), at(1));
+    assert_eq!(book.first(Queue::Feeler), None);
+    book.disconnected(id(2), at(5), &mut rng());
+    assert!(book.first(Queue::Known).is_some_and(|(when, _)| when > at(5)));
+}
+
+proptest! {
+    /// What is derived (lines, counts, indices) always equals what the entries say.
+    #[test]
+    fn the_indices_agree_with_the_entries(ops in proptest::collection::vec((0u8..8, 0u16..12, 0u128..5), 1..150)) {
+        let mut book = book();
+        let mut rng = rng();
+        for (n, (op, a, who)) in ops.into_iter().enumerate() {
+            let (now, a, who) = (at(n as u64), addr(a), id(who + 2));
+            match op {
+                0 => drop(book.learn(&a, Some(who), Source::Told(id(90)), now)),
+                1 => drop(book.learn(&a, Some(who), Source::Declared(who), now)),
+                2 => drop(book.learn(&a, None, Source::Bootstrap, now)),
+                3 => book.dialling(&a),
+                4 => drop(book.proven(&a, who, now)),
+                5 => drop(book.failed(&a, now, &mut rng)),
+                6 => book.connected(who),
+                _ => book.disconnected(who, now, &mut rng),
+            }
+            let mut queued = 0;
+            for (a, e) in book.iter() {
+                if let Some(queue) = book.queue_of(e) {
+                    prop_assert!(book.queues.contains(&(queue, e.next_try, a.clone())));
+                    queued += 1;
+                }
+                if let Some(id) = e.id {
+                    prop_assert!(book.by_id[&id].contains(a));
+                }
+            }
+            prop_assert_eq!(queued, book.queues.len());
+            prop_assert_eq!(book.by_id.values().map(BTreeSet::len).sum::<usize>(),
+                book.iter().filter(|(_, e)| e.id.is_some()).count());
+            let told = |e: &&Entry| e.proven.is_none() && matches!(e.source, Source::Told(_) | Source::Declared(_));
+            prop_assert_eq!(book.hearsay.values().sum::<usize>(), book.entries.values().filter(told).count());
+            prop_assert!(book.cold.len() <= 4);
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! Whom to dial, whom to ask, whom to tell: how a node finds its network and keeps it.
+//!
+//! Owns the address book, the allowances of each peer, the schedule of dials and of questions.
+//! Does not connect, resolve or send: it says what is to be done, as [`Output`].
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    time::Duration,
+};
+
+use rand::{SeedableRng, seq::IteratorRandom};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    address::{Host, HostPort},
+    clock::Moment,
+    config::DiscoveryConfig,
+    ids::NodeId,
+    peer::PeerInfo,
+    proto::{
+        address_book::{AddressBook, Entry, Fate, NotTaken, Queue, Source},
+        journal::{Decision, Kind},
+        link::Purpose,
+        own_address::OwnAddress,
+        redial::{Ladder, jittered},
+        token_bucket::TokenBucket,
+    },
+    reason::CloseReason,
+    wire::{AddrEntry, Encoded, MAX_LINE},
+};
+
+/// To how many peers a newly proven address is passed on.
+const NEWS_FANOUT: usize = 2;
+
+/// How long a node that said it is full is left alone.
+const FULL_PAUSE: Duration = Duration::from_secs(600);
+
+/// How long an encoded answer to a plain `getaddr` may be given again. It also keeps one asker
+/// from seeing more of the book by asking faster.
+const REPLY_KEPT: Duration = Duration::from_secs(1);
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Dial this address; answer with [`Explorer::dialled`].
+    Dial(HostPort, Purpose),
+    /// Resolve this bootstrap name; answer with [`Explorer::resolved`].
+    Resolve(HostPort),
+    /// Send this to a peer.
+    Send(NodeId, Encoded),
+    /// This node's own address is now known to be this.
+    Announce(Option<HostPort>),
+    /// Keep this decision.
+    Note(Decision),
+}
+
+/// What is known after a hello came back from a dialled address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// Who answered.
+    pub id: NodeId,
+    /// The local address of the connection.
+    pub local: Option<HostPort>,
+}
+
+/// How a dial ended: with a session (no `end`), or with a reason, with or without a hello before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialResult {
+    /// Whether and who answered.
+    pub proof: Option<Proof>,
+    /// Why there is no session.
+    pub end: Option<(CloseReason, String)>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    /// How many unsolicited addresses it may still tell.
+    intake: TokenBucket,
+    /// How many `getaddr` it has yet to answer.
+    asked: u32,
+}
+
+#[derive(Debug)]
+struct Name {
+    next_try: Moment,
+    failures: u32,
+    resolving: bool,
+    addrs: Vec<HostPort>,
+}
+
+/// The machine behind the discovery actor.
+#[derive(Debug)]
+pub struct Explorer {
+    me: NodeId,
+    config: DiscoveryConfig,
+    dead_after: Duration,
+    rng: ChaCha8Rng,
+    book: AddressBook,
+    own: OwnAddress,
+    announced: Option<HostPort>,
+    peers: BTreeMap<NodeId, Peer>,
+    names: BTreeMap<HostPort, Name>,
+    in_flight: usize,
+    /// Of these, how many may become sessions.
+    sessions_in_flight: usize,
+    purposes: BTreeMap<HostPort, Purpose>,
+    dial_rate: TokenBucket,
+    refresh: Refresh,
+    reply: Option<(Moment, Encoded)>,
+}
+
+#[derive(Debug)]
+struct Refresh {
+    pause: Duration,
+    next: Moment,
+}
+
+impl Explorer {
+    /// A node that knows only its bootstraps.
+    #[must_use]
+    pub fn new(
+        me: NodeId,
+        config: DiscoveryConfig,
+        dead_after: Duration,
+        own: OwnAddress,
+        seed: u64,
+        now: Moment,
+    ) -> Self {
+        Self {
+            me,
+            dead_after,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            book: AddressBook::new(me, config.clone()),
+            own,
+            announced: None,
+            peers: BTreeMap::new(),
+            names: BTreeMap::new(),
+            in_flight: 0,
+            sessions_in_flight: 0,
+            purposes: BTreeMap::new(),
+            dial_rate: TokenBucket::new(config.dial_burst, config.dials_per_second, now),
+            refresh: Refresh { pause: config.refresh_min, next: now + config.refresh_min },
+            reply: None,
+            config,
+        }
+    }
+
+    /// Starts with these first contacts, and with what is known of the own address.
+    pub fn start(&mut self, now: Moment, bootstrap: &[HostPort], out: &mut Vec<Output>) {
+        for addr in bootstrap {
+            match addr.host() {
+                Host::Name(_) => {
+                    let name =
+                        Name { next_try: now, failures: 0, resolving: false, addrs: Vec::new() };
+                    self.names.insert(addr.clone(), name);
+                }
+                Host::Ip(_) => self.learn_bootstrap(now, addr, out),
+            }
+        }
+        self.announce(now, out);
+        self.tick(now, out);
+    }
+
+    fn learn_bootstrap(&mut self, now: Moment, addr: &HostPort, out: &mut Vec<Output>) {
+        if let Err(why) = self.book.learn(addr, None, Source::Bootstrap, now) {
+            let note = Decision::new(now, Kind::AddrsRefused, why.code()).detail("bootstrap");
+            out.push(Output::Note(note.addr(addr.clone())));
+        }
+    }
+
+    /// A session came up.
+    pub fn peer_up(&mut self, now: Moment, info: &PeerInfo, out: &mut Vec<Output>) {
+        let intake = TokenBucket::new(self.config.addr_burst, self.config.addrs_per_second, now);
+        // The session asks its first `getaddr` by itself.
+        self.peers.insert(info.id, Peer { intake, asked: 1 });
+        self.book.connected(info.id);
+        self.reply = None;
+        if let Some(observed) = &info.observed {
+            self.own.reported(info.id, observed);
+            self.announce(now, out);
+        }
+        if let Some(listen) = &info.listen {
+            self.declared(now, info.id, listen, out);
+        }
+        self.tick(now, out);
+    }
+
+    /// A session ended.
+    pub fn peer_down(&mut self, now: Moment, info: &PeerInfo, out: &mut Vec<Output>) {
+        self.peers.remove(&info.id);
+        self.book.disconnected(info.id, now, &mut self.rng);
+        self.reply = None;
+        self.refresh_soon(now);
+        self.tick(now, out);
+    }
+
+    /// A peer told addresses.
+    pub fn addrs(
+        &mut self,
+        now: Moment,
+        from: NodeId,
+        entries: &[AddrEntry],
+        out: &mut Vec<Output>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let mut free = 0;
+        let alone = entries.len() == 1;
+        if peer.asked > 0 && !alone {
+            peer.asked -= 1;
+            free = self.config.addr_reply_max;
+        }
+        let beyond = u32::try_from(entries.len().saturating_sub(free)).unwrap_or(u32::MAX);
+        let paid = peer.intake.take(now, beyond);
+        let allowed = free.saturating_add(usize::try_from(paid).unwrap_or(usize::MAX));
+        let mut refused = BTreeMap::<NotTaken, usize>::new();
+        let mut news = false;
+        for entry in entries.iter().take(allowed) {
+            let taken = entry.addr.parse::<HostPort>().map_err(NotTaken::Bad).and_then(|addr| {
+                // A classic peer announces itself by a bare address; should it be another's, the
+                // proof will say so.
+                let id = entry.id.or(alone.then_some(from));
+                self.book.learn(&addr, id, source_of(from, id), now)
+            });
+            match taken {
+                Ok(new) => news |= new,
+                Err(why) => *refused.entry(why).or_default() += 1,
+            }
+        }
+        if entries.len() > allowed {
+            refused.insert(NotTaken::Rate, entries.len() - allowed);
+        }
+        // Hearing one's own address from others is how the classic network works, not a fault.
+        refused.remove(&NotTaken::Own);
+        if !refused.is_empty() {
+            let mut detail = String::new();
+            for (why, n) in &refused {
+                let _infallible = write!(detail, "{n} {} ", why.code());
+            }
+            let reason = refused.keys().next_back().map_or("", |why| why.code());
+            let note = Decision::new(now, Kind::AddrsRefused, reason).detail(detail).peer(from);
+            out.push(Output::Note(note));
+        }
+        if news {
+            self.refresh_soon(now);
+        }
+        self.tick(now, out);
+    }
+
+    fn declared(&mut self, now: Moment, by: NodeId, addr: &HostPort, out: &mut Vec<Output>) {
+        match self.book.learn(addr, Some(by), Source::Declared(by), now) {
+            Ok(_) | Err(NotTaken::Own) => {}
+            Err(why) => {
+                let note = Decision::new(now, Kind::AddrsRefused, why.code()).peer(by);
+                out.push(Output::Note(note.addr(addr.clone())));
+            }
+        }
+    }
+
+    /// A peer asks for addresses.
+    pub fn get_addr(&mut self, now: Moment, near: Option<NodeId>, max: Option<usize>) -> Encoded {
+        let limit = self.config.addr_reply_max;
+        let max = max.map_or(limit, |max| max.min(limit));
+        let plain = near.is_none() && max == limit;
+        if let Some((made, reply)) = &self.reply
+            && plain
+            && now.since(*made) < REPLY_KEPT
+        {
+            return reply.clone();
+        }
+        let fresh_since = Moment::ZERO + now.since(Moment::ZERO + self.dead_after);
+        let mut peers = self.book.advertised(near, max, fresh_since, &mut self.rng);
+        fit_line(&mut peers);
+        let reply = Encoded::addr(&peers);
+        if plain {
+            self.reply = Some((now, reply.clone()));
+        }
+        reply
+    }
+
+    /// A dial ended.
+    pub fn dialled(
+        &mut self,
+        now: Moment,
+        addr: &HostPort,
+        result: DialResult,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(purpose) = self.purposes.remove(addr) {
+            self.in_flight = self.in_flight.saturating_sub(1);
+            self.sessions_in_flight -= usize::from(purpose == Purpose::Session);
+        }
+        let answered = result.proof.as_ref().map(|proof| proof.id);
+        match &result.proof {
+            Some(proof) if proof.id == self.me => {
+                self.book.own(addr, now);
+                let note = Decision::new(now, Kind::OwnAddress, CloseReason::SelfConnection.code().to_owned());
+                out.push(Output::Note(note.addr(addr.clone())));
+                return self.tick(now, out);
+            }
+            Some(proof) => self.prove(now, addr, proof, out),
+            None => {}
+        }
+        if let Some((reason, detail)) = result.end
+            && !(answered.is_some() && is_fair(&reason))
+        {
+            self.dial_failed(now, addr, answered, &reason, detail, out);
+        }
+        self.tick(now, out);
+    }
+
+    fn prove(&mut self, now: Moment, addr: &HostPort, proof: &Proof, out: &mut Vec<Output>) {
+        let news = self.book.proven(addr, proof.id, now);
+        self.reply = None;
+        if let Some(local) = &proof.local {
+            self.own.local(local);
+            self.announce(now, out);
+        }
+        if news {
+            let note = Decision::new(now, Kind::Proven, "hello").peer(proof.id);
+            out.push(Output::Note(note.addr(addr.clone())));
+            let line = Encoded::addr(&[(addr.clone(), proof.id)]);
+            let others = self.peers.keys().filter(|id| **id != proof.id).copied();
+            for id in others.choose_multiple(&mut self.rng, NEWS_FANOUT) {
+                out.push(Output::Send(id, line.clone()));
+            }
+        }
+    }
+
+    fn dial_failed(
+        &mut self,
+        now: Moment,
+        addr: &HostPort,
+        answered: Option<NodeId>,
+        reason: &CloseReason,
+        detail: String,
+        out: &mut Vec<Output>,
+    ) {
+        let code = reason.code().to_owned();
+        let note = Decision::new(now, Kind::DialFailed, code.clone()).detail(detail);
+        out.push(Output::Note(note.addr(addr.clone()).peer(answered)));
+        if answered.is_some() && *reason == CloseReason::Peer("full".into()) {
+            let bootstrap = self.book.get(addr).is_some_and(Entry::is_bootstrap);
+            let pause = if bootstrap { self.config.bootstrap_retry_max } else { FULL_PAUSE };
+            let until = now + jittered(pause, &mut self.rng);
+            return self.book.postpone(addr, until);
+        }
+        let fate = match self.book.failed(addr, now, &mut self.rng) {
+            Fate::Forgotten => Kind::Forgotten,
+            Fate::Cold(_) => Kind::WentCold,
+            Fate::Retry(_) | Fate::Unknown => return,
+        };
+        out.push(Output::Note(Decision::new(now, fate, code).addr(addr.clone())));
+    }
+
+    /// A bootstrap name was resolved, or not.
+    pub fn resolved(
+        &mut self,
+        now: Moment,
+        name: &HostPort,
+        addrs: Result<Vec<HostPort>, String>,
+        out: &mut Vec<Output>,
+    ) {
+        let max = self.config.bootstrap_retry_max;
+        let Some(state) = self.names.get_mut(name) else { return };
+        state.resolving = false;
+        match addrs {
+            Ok(addrs) if !addrs.is_empty() => {
+                state.failures = 0;
+                state.next_try = now + jittered(max, &mut self.rng);
+                state.addrs.clone_from(&addrs);
+                for addr in &addrs {
+                    self.learn_once(now, addr, out);
+                }
+            }
+            failed => {
+                state.failures = state.failures.saturating_add(1);
+                let ladder = Ladder::new(self.config.redial.clone());
+                let pause = ladder.pause_for_ever(state.failures, max, &mut self.rng);
+                state.next_try = now + pause;
+                let why = failed.err().unwrap_or_else(|| "no addresses".to_owned());
+                let note = Decision::new(now, Kind::NotResolved, "dns").detail(why);
+                out.push(Output::Note(note.addr(name.clone())));
+            }
+        }
+        self.tick(now, out);
+    }
+
+    /// An address that a name resolved to again keeps its place on the ladder.
+    fn learn_once(&mut self, now: Moment, addr: &HostPort, out: &mut Vec<Output>) {
+        if self.book.get(addr).is_none() {
+            self.learn_bootstrap(now, addr, out);
+        }
+    }
+
+    /// The operator or the program wants this address dialled now. What comes of it comes through
+    /// [`dialled`](Self::dialled); if it is being dialled already, through that dial.
+    pub fn dial_now(&mut self, now: Moment, addr: &HostPort, out: &mut Vec<Output>) -> Result<(), NotTaken> {
+        self.book.learn(addr, None, Source::Manual, now)?;
+        if !self.purposes.contains_key(addr) {
+            self.start_dial(addr.clone(), Purpose::Session, out);
+        }
+        Ok(())
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Moment, out: &mut Vec<Output>) {
+        self.resolve_due(now, out);
+        self.refresh_due(now, out);
+        while self.in_flight < self.config.dials_in_flight {
+            let due = |queue| self.book.first(queue).filter(|(at, _)| *at <= now).map(|(_, a)| a.clone());
+            let next = due(Queue::Bootstrap)
+                .map(|addr| (addr, Purpose::Session))
+                .or_else(|| due(Queue::Feeler).map(|addr| (addr, Purpose::Feeler)))
+                .or_else(|| {
+                    let known = self.wants_sessions().then(|| due(Queue::Known)).flatten();
+                    known.map(|addr| (addr, Purpose::Session))
+                });
+            let Some((addr, purpose)) = next else { break };
+            if self.dial_rate.take(now, 1) == 0 {
+                break;
+            }
+            self.start_dial(addr, purpose, out);
+        }
+    }
+
+    fn start_dial(&mut self, addr: HostPort, purpose: Purpose, out: &mut Vec<Output>) {
+        self.book.dialling(&addr);
+        self.in_flight += 1;
+        self.sessions_in_flight += usize::from(purpose == Purpose::Session);
+        self.purposes.insert(addr.clone(), purpose);
+        out.push(Output::Dial(addr, purpose));
+    }
+
+    fn wants_sessions(&self) -> bool {
+        self.peers.len() + self.sessions_in_flight < self.config.target_peers
+    }
+
+    fn resolve_due(&mut self, now: Moment, out: &mut Vec<Output>) {
+        for (addr, name) in &mut self.names {
+            if name.resolving || name.next_try > now {
+                continue;
+            }
+            if name.addrs.iter().any(|addr| self.book.is_connected_at(addr)) {
+                name.next_try = now + jittered(self.config.bootstrap_retry_max, &mut self.rng);
+                continue;
+            }
+            name.resolving = true;
+            out.push(Output::Resolve(addr.clone()));
+        }
+    }
+
+    fn refresh_due(&mut self, now: Moment, out: &mut Vec<Output>) {
+        if now < self.refresh.next || self.peers.is_empty() {
+            return;
+        }
+        self.refresh.pause = (self.refresh.pause * 2).min(self.config.refresh_max);
+        self.refresh.next = now + jittered(self.refresh.pause, &mut self.rng);
+        if let Some((id, peer)) = self.peers.iter_mut().choose(&mut self.rng) {
+            peer.asked = peer.asked.saturating_add(1);
+            out.push(Output::Send(*id, Encoded::GETADDR));
+        }
+    }
+
+    /// Something changed: ask around again soon, if sessions are wanted.
+    fn refresh_soon(&mut self, now: Moment) {
+        if self.wants_sessions() {
+            self.refresh.pause = self.config.refresh_min;
+            let soon = now + jittered(self.config.refresh_min, &mut self.rng);
+            self.refresh.next = self.refresh.next.min(soon);
+        }
+    }
+
+    fn announce(&mut self, now: Moment, out: &mut Vec<Output>) {
+        let current = self.own.current();
+        if current != self.announced {
+            if let Some(addr) = &current {
+                self.book.own(addr, now);
+            }
+            self.announced.clone_from(&current);
+            out.push(Output::Announce(current));
+        }
+    }
+
+    /// When to call [`tick`](Self::tick) next.
+    pub fn deadline(&mut self, now: Moment) -> Option<Moment> {
+        let names = self.names.values().filter(|name| !name.resolving).map(|name| name.next_try);
+        let refresh = (!self.peers.is_empty()).then_some(self.refresh.next);
+        let mut next = names.chain(refresh).min();
+        if self.in_flight < self.config.dials_in_flight {
+            let token = self.dial_rate.next_token(now);
+            let known = self.wants_sessions().then_some(Queue::Known);
+            let queues = [Some(Queue::Bootstrap), Some(Queue::Feeler), known];
+            let first = |queue| self.book.first(queue).map(|(at, _)| at.max(token));
+            let dial = queues.into_iter().flatten().filter_map(first).min();
+            next = next.into_iter().chain(dial).min();
+        }
+        next
+    }
+
+    /// The address book, to look at.
+    #[must_use]
+    pub const fn book(&self) -> &AddressBook {
+        &self.book
+    }
+}
+
+/// A node that tells its own address declares it; anything else is told.
+fn source_of(from: NodeId, id: Option<NodeId>) -> Source {
+    if id == Some(from) { Source::Declared(from) } else { Source::Told(from) }
+}
+
+/// Whether an answered dial that ended so did what it was made for.
+fn is_fair(reason: &CloseReason) -> bool {
+    match reason {
+        CloseReason::Feeler | CloseReason::Duplicate | CloseReason::Shutdown | CloseReason::Requested => true,
+        CloseReason::Peer(code) => &**code == "duplicate",
+        _ => false,
+    }
+}
+
+/// Keeps an `addr` line within the limit even if every host is a long name.
+fn fit_line(peers: &mut Vec<(HostPort, NodeId)>) {
+    const ENVELOPE: usize = 64;
+    const PER_ENTRY: usize = 36 + 8 + 6;
+    let mut room = MAX_LINE - ENVELOPE;
+    let fits = |(addr, _): &(HostPort, NodeId)| {
+        let host = if let Host::Name(name) = addr.host() { name.len() } else { 41 };
+        let rest = room.checked_sub(host + PER_ENTRY);
+        room = rest.unwrap_or(0);
+        rest.is_some()
+    };
+    let n = peers.iter().map(fits).take_while(|fits| *fits).count();
+    peers.truncate(n);
+}
+
+#[cfg(test)]
+#[path = "explorer_tests.rs"]
+mod tests;

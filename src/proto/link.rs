@@ -1,0 +1,432 @@
+//! One connection, from its first byte to its last.
+
+use std::{borrow::Cow, time::Duration};
+
+use crate::{
+    clock::Moment,
+    config::LivenessConfig,
+    ids::NodeId,
+    proto::{
+        liveness::{Due, Liveness},
+        stall::Stall,
+    },
+    reason::CloseReason,
+    wire::{AddrEntry, Frame, Hello, MAX_HELLO_LINE, MAX_LINE, WireError},
+};
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be a session.
+    Session,
+    /// Only to see who answers there.
+    Feeler,
+}
+
+/// What a link needs to know.
+#[derive(Debug, Clone)]
+pub struct LinkConfig {
+    /// This node's id.
+    pub me: NodeId,
+    /// This node's network.
+    pub network: String,
+    /// What it was dialled for; an inbound link is always for a session as far as we know.
+    pub purpose: Purpose,
+    /// When the peer's hello must be there.
+    pub hello_due: Moment,
+    /// How long a closing link may take.
+    pub close_grace: Duration,
+    /// How long the peer may take nothing.
+    pub stall_timeout: Duration,
+    /// When to ping, when to give up.
+    pub liveness: LivenessConfig,
+}
+
+/// Where the link is in its life. Each state's successors, besides `Closing`, which is one of all.
+#[derive(Debug)]
+enum State {
+    /// No hello yet. To `AwaitVerdict`, `Probed`.
+    AwaitHello,
+    /// The peer only wanted to see us; it closes.
+    Probed,
+    /// The registry decides whether this link stays; nothing is read. To `Up`.
+    AwaitVerdict,
+    /// A session.
+    Up(Liveness),
+    /// Only what is queued is still written.
+    Closing { due: Moment },
+}
+
+/// The one thing to do about one input.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// Nothing.
+    Nothing,
+    /// The peer's hello is good: answer it if it dialled, tell the dialler's owner, and ask the
+    /// registry for a verdict. Nothing more may be read before [`Link::admit`].
+    Greeted(Box<Hello>),
+    /// The same, but the peer only wanted to see us: answer, and wait for it to close.
+    Probed,
+    /// We only wanted to see the peer, and have: close with [`CloseReason::Feeler`].
+    Proven(Box<Hello>),
+    /// Answer with a pong.
+    Pong,
+    /// The peer answered our ping after this long.
+    Rtt(Duration),
+    /// Hand these addresses to discovery.
+    Addr(Vec<AddrEntry>),
+    /// Hand this question to discovery.
+    GetAddr {
+        /// Prefer nodes close to this id.
+        near: Option<NodeId>,
+        /// No more than this many.
+        max: Option<usize>,
+    },
+    /// Hand the line to whoever registered the msgtype.
+    Deliver(Cow<'a, str>),
+    /// Send `bye` with this reason and detail, and close.
+    Close(CloseReason, String),
+    /// The peer said `bye`: close without one.
+    PeerBye(CloseReason, String),
+}
+
+/// What is due on a link.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LinkDue {
+    /// Nothing.
+    Nothing,
+    /// Send a ping.
+    Ping,
+    /// Send `bye` with this reason and detail, and close.
+    Close(CloseReason, &'static str),
+    /// The grace is over: drop the connection as it is.
+    Drop,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Link {
+    config: LinkConfig,
+    state: State,
+    stall: Stall,
+}
+
+impl Link {
+    /// A link whose first byte has yet to come.
+    #[must_use]
+    pub fn new(config: LinkConfig) -> Self {
+        let stall = Stall::new(config.stall_timeout);
+        Self { config, state: State::AwaitHello, stall }
+    }
+
+    /// The longest line allowed now.
+    #[must_use]
+    pub const fn line_limit(&self) -> usize {
+        match self.state {
+            State::Up(_) => MAX_LINE,
+            _ => MAX_HELLO_LINE,
+        }
+    }
+
+    /// Whether what the peer sends may be looked at now.
+    #[must_use]
+    pub const fn is_reading(&self) -> bool {
+        !matches!(self.state, State::AwaitVerdict | State::Closing { .. })
+    }
+
+    /// Whether the link has begun to close.
+    #[must_use]
+    pub const fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing { .. })
+    }
+
+    /// A line came. `None` is a line over the limit.
+    pub fn line<'a>(&mut self, now: Moment, line: Option<&'a [u8]>) -> Action<'a> {
+        let Some(line) = line else {
+            let detail = format!("a line is longer than {} bytes", self.line_limit());
+            return Action::Close(CloseReason::TooLarge, detail);
+        };
+        // Netcat users press return; an empty line says nothing and costs nothing.
+        if line.is_empty() {
+            return Action::Nothing;
+        }
+        match Frame::parse(line) {
+            Ok(frame) => self.frame(now, frame),
+            Err(error @ (WireError::NotUtf8 | WireError::Malformed(_))) => {
+                Action::Close(CloseReason::Protocol, error.to_string())
+            }
+        }
+    }
+
+    fn frame<'a>(&mut self, now: Moment, frame: Frame<'a>) -> Action<'a> {
+        if let Frame::Bye { reason, detail } = frame {
+            let reason: String = reason.chars().filter(|c| !c.is_control()).take(64).collect();
+            let detail = detail.unwrap_or_default();
+            let detail = detail.chars().filter(|c| !c.is_control()).take(200).collect();
+            return Action::PeerBye(CloseReason::Peer(reason.into()), detail);
+        }
+        let liveness = match &mut self.state {
+            State::Up(liveness) => liveness,
+            State::AwaitHello => return self.hello(frame),
+            State::Probed => return Action::Nothing,
+            State::AwaitVerdict | State::Closing { .. } => return Action::Nothing,
+        };
+        match frame {
+            Frame::Ping => Action::Pong,
+            Frame::Pong => liveness.pong(now).map_or(Action::Nothing, Action::Rtt),
+            Frame::Addr(entries) => Action::Addr(entries),
+            Frame::GetAddr { near, max } => Action::GetAddr { near, max },
+            Frame::Other { msgtype } => Action::Deliver(msgtype),
+            Frame::Hello(_) => Action::Close(CloseReason::Protocol, "a second hello".to_owned()),
+            Frame::Bye { .. } => Action::Nothing,
+        }
+    }
+
+    fn hello<'a>(&mut self, frame: Frame<'a>) -> Action<'a> {
+        let Frame::Hello(hello) = frame else {
+            let detail = "the first line must be hello".to_owned();
+            return Action::Close(CloseReason::Protocol, detail);
+        };
+        if self.config.purpose == Purpose::Feeler && hello.nodeid != self.config.me {
+            return Action::Proven(hello);
+        }
+        if hello.feeler && hello.nodeid != self.config.me {
+            self.state = State::Probed;
+            return Action::Probed;
+        }
+        self.state = State::AwaitVerdict;
+        Action::Greeted(hello)
+    }
+
+    /// Why a peer with this hello cannot be one of ours. The shell asks after it has answered the
+    /// hello, so that the peer, too, learns whom it reached.
+    #[must_use]
+    pub fn objection(&self, hello: &Hello) -> Option<(CloseReason, String)> {
+        if hello.nodeid == self.config.me {
+            return Some((CloseReason::SelfConnection, "this is your own node id".to_owned()));
+        }
+        match &hello.network {
+            Some(network) if *network != self.config.network => Some((
+                CloseReason::WrongNetwork,
+                format!("this node is of the network {:?}", self.config.network),
+            )),
+            _ => None,
+        }
+    }
+
+    /// The registry lets the link be a session.
+    pub fn admit(&mut self, now: Moment) {
+        if matches!(self.state, State::AwaitVerdict) {
+            self.state = State::Up(Liveness::new(self.config.liveness, now));
+        }
+    }
+
+    /// The link begins to close.
+    pub fn close(&mut self, now: Moment) {
+        if !self.is_closing() {
+            self.state = State::Closing { due: now + self.config.close_grace };
+        }
+    }
+
+    /// How the outbox stands after an attempt to write; see [`Stall::observe`].
+    pub fn observe_outbox(&mut self, now: Moment, taken: bool, pending: bool, refusing: bool) {
+        self.stall.observe(now, taken, pending, refusing);
+    }
+
+    /// What is due. `paused` says that this node has not been reading, so that the peer's silence
+    /// is ours.
+    pub fn tick(&mut self, now: Moment, paused: bool) -> LinkDue {
+        if !self.is_closing() && self.stall.is_slow(now) {
+            return LinkDue::Close(CloseReason::Slow, "you do not read what you are sent");
+        }
+        match &mut self.state {
+            State::AwaitHello if now >= self.config.hello_due => {
+                LinkDue::Close(CloseReason::Timeout, "no hello in time")
+            }
+            State::Probed if now >= self.config.hello_due => {
+                LinkDue::Close(CloseReason::Timeout, "a feeler must close by itself")
+            }
+            State::Up(liveness) => {
+                if paused {
+                    liveness.excuse(now);
+                }
+                match liveness.tick(now) {
+                    Due::Nothing => LinkDue::Nothing,
+                    Due::Ping => LinkDue::Ping,
+                    Due::Dead => LinkDue::Close(CloseReason::Timeout, "no pong in time"),
+                }
+            }
+            State::Closing { due } if now >= *due => LinkDue::Drop,
+            _ => LinkDue::Nothing,
+        }
+    }
+
+    /// When to call [`tick`](Self::tick) next.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        let own = match &self.state {
+            State::AwaitHello | State::Probed => Some(self.config.hello_due),
+            State::AwaitVerdict => None,
+            State::Up(liveness) => Some(liveness.deadline()),
+            State::Closing { due } => return Some(*due),
+        };
+        [own, self.stall.deadline()].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ME: NodeId = NodeId::from_u128(1);
+
+    fn at(secs: u64) -> Moment {
+        Moment::after(Duration::from_secs(secs))
+    }
+
+    fn link(purpose: Purpose) -> Link {
+        Link::new(LinkConfig {
+            me: ME,
+            network: "main".into(),
+            purpose,
+            hello_due: at(5),
+            close_grace: Duration::from_secs(1),
+            stall_timeout: Duration::from_secs(5),
+            liveness: LivenessConfig::default(),
+        })
+    }
+
+    fn hello(id: u128, more: &str) -> String {
+        format!(r#"{{"msgtype":"hello","nodeid":"{}"{more}}}"#, NodeId::from_u128(id))
+    }
+
+    fn up() -> Link {
+        let mut link = link(Purpose::Session);
+        let text = hello(2, "");
+        assert!(matches!(link.line(at(0), Some(text.as_bytes())), Action::Greeted(_)));
+        link.admit(at(0));
+        link
+    }
+
+    fn closes_with(action: &Action<'_>, code: &str) -> bool {
+        matches!(action, Action::Close(reason, _) if reason.code() == code)
+    }
+
+    #[test]
+    fn anything_before_hello_is_a_protocol_error() {
+        for line in ["{\"msgtype\":\"ping\"}", "{\"msgtype\":\"x\"}", "nonsense", "[]"] {
+            let action = link(Purpose::Session).line(at(0), Some(line.as_bytes()));
+            assert!(closes_with(&action, "protocol"), "{line}: {action:?}");
+        }
+    }
+
+    #[test]
+    fn empty_lines_are_nothing_in_every_state() {
+        assert_eq!(link(Purpose::Session).line(at(0), Some(b"")), Action::Nothing);
+        assert_eq!(up().line(at(0), Some(b"")), Action::Nothing);
+    }
+
+    #[test]
+    fn a_second_hello_is_a_protocol_error() {
+        let text = hello(2, "");
+        assert!(closes_with(&up().line(at(1), Some(text.as_bytes())), "protocol"));
+    }
+
+    #[test]
+    fn no_hello_in_time_closes_with_timeout() {
+        let mut link = link(Purpose::Session);
+        assert_eq!(link.deadline(), Some(at(5)));
+        assert_eq!(link.tick(at(4), false), LinkDue::Nothing);
+        assert!(matches!(link.tick(at(5), false), LinkDue::Close(CloseReason::Timeout, _)));
+    }
+
+    #[test]
+    fn our_own_id_and_another_network_are_objected_to() {
+        let link = link(Purpose::Session);
+        for (text, code) in [
+            (hello(1, ""), Some("self")),
+            (hello(2, r#","network":"other""#), Some("wrong-network")),
+            (hello(2, r#","network":"main""#), None),
+            (hello(2, ""), None),
+        ] {
+            let Ok(Frame::Hello(hello)) = Frame::parse(text.as_bytes()) else { panic!("no hello") };
+            let objection = link.objection(&hello);
+            assert_eq!(objection.as_ref().map(|(reason, _)| reason.code()), code);
+        }
+    }
+
+    #[test]
+    fn lines_are_short_before_the_session_is_up() {
+        assert_eq!(link(Purpose::Session).line_limit(), MAX_HELLO_LINE);
+        assert_eq!(up().line_limit(), MAX_LINE);
+        assert!(closes_with(&up().line(at(0), None), "too-large"));
+    }
+
+    #[test]
+    fn nothing_is_read_until_the_registry_has_decided() {
+        let mut link = link(Purpose::Session);
+        let text = hello(2, "");
+        link.line(at(0), Some(text.as_bytes()));
+        assert!(!link.is_reading());
+        assert_eq!(link.deadline(), None);
+        link.admit(at(1));
+        assert!(link.is_reading());
+    }
+
+    #[test]
+    fn a_feeler_proves_and_is_proven() {
+        let text = hello(2, "");
+        let action = link(Purpose::Feeler).line(at(0), Some(text.as_bytes()));
+        assert!(matches!(action, Action::Proven(_)));
+        let mut probed = link(Purpose::Session);
+        let text = hello(2, r#","feeler":true"#);
+        assert_eq!(probed.line(at(0), Some(text.as_bytes())), Action::Probed);
+        assert!(matches!(probed.tick(at(5), false), LinkDue::Close(CloseReason::Timeout, _)));
+    }
+
+    #[test]
+    fn a_silent_peer_is_dropped_at_dead_after_unless_we_were_the_deaf_one() {
+        let mut link = up();
+        assert_eq!(link.tick(at(0), false), LinkDue::Ping);
+        assert_eq!(link.tick(at(239), true), LinkDue::Nothing);
+        assert_eq!(link.tick(at(240), false), LinkDue::Nothing);
+        assert!(matches!(link.tick(at(479), false), LinkDue::Close(CloseReason::Timeout, _)));
+    }
+
+    #[test]
+    fn a_closing_link_is_dropped_after_its_grace() {
+        let mut link = up();
+        link.close(at(7));
+        assert_eq!(link.deadline(), Some(at(8)));
+        assert_eq!(link.tick(at(7), false), LinkDue::Nothing);
+        assert_eq!(link.tick(at(8), false), LinkDue::Drop);
+    }
+
+    #[test]
+    fn a_peers_bye_is_kept_short_and_printable() {
+        let text = format!(r#"{{"msgtype":"bye","reason":"a\u001b[31m{}"}}"#, "x".repeat(500));
+        let Action::PeerBye(reason, _) = up().line(at(0), Some(text.as_bytes())) else {
+            panic!("no bye")
+        };
+        assert!(reason.code().len() <= 64 && reason.code().starts_with("a[31m"));
+    }
+
+    proptest! {
+        /// Whatever a stranger says, only a hello gets further than the first state.
+        #[test]
+        fn only_a_hello_opens_the_door(lines in proptest::collection::vec(
+            "\\{\"msgtype\":\"(ping|pong|addr|getaddr|x)\"\\}|[a-z{}\"]{0,20}", 0..20,
+        )) {
+            let mut link = link(Purpose::Session);
+            for line in &lines {
+                match link.line(at(0), Some(line.as_bytes())) {
+                    Action::Nothing => prop_assert!(line.is_empty()),
+                    Action::Close(..) => break,
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+        }
+    }
+}

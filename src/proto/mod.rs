@@ -1,0 +1,20 @@
+//! The machines: everything that can be decided wrongly, as plain structs.
+//!
+//! Nothing in here knows actix, tokio, a socket, a clock or a source of entropy: time comes in as
+//! a [`Moment`](crate::clock::Moment), randomness as a seeded generator, and what is to be done
+//! comes out as data. Collections are ordered, so that the same inputs give the same outputs in
+//! the same order; `tests/tidy.rs` holds this module to it.
+//!
+//! One connection is a [`link`]; who is connected is the [`peer_table`]; what is known of
+//! addresses is the [`address_book`]; whom to dial, ask and tell is decided by the [`explorer`].
+
+pub mod address_book;
+pub mod explorer;
+pub mod journal;
+pub mod link;
+pub mod liveness;
+pub mod own_address;
+pub mod peer_table;
+pub mod redial;
+pub mod stall;
+pub mod token_bucket;

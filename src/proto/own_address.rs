@@ -1,0 +1,142 @@
+//! Which address this node tells others to dial.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use crate::{address::HostPort, ids::NodeId};
+
+/// How many peers' reports are kept; the oldest reporter's is dropped.
+const MAX_REPORTS: usize = 32;
+
+/// How many peers must report the same address before it is believed over the local one: one
+/// liar, or one peer behind the same NAT, is not enough.
+const QUORUM: usize = 2;
+
+/// What the operator settled about the node's address: all of it, or only the port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// What is advertised, else a specific listening address.
+    pub fixed: Option<HostPort>,
+    /// The port of the first listening address.
+    pub port: Option<u16>,
+}
+
+impl Settled {
+    /// From what the operator advertises and the addresses that are listened on.
+    #[must_use]
+    pub fn new(advertise: Option<HostPort>, listening: &[HostPort]) -> Self {
+        let specific = || listening.iter().find(|addr| addr.check_dialable().is_ok()).cloned();
+        Self {
+            fixed: advertise.or_else(specific),
+            port: listening.first().map(HostPort::port),
+        }
+    }
+}
+
+/// Collects what is known about this node's own address. In order: what the operator advertises;
+/// a specific listening address; the address that most peers report, if at least two do; the
+/// local address of an outbound connection. The port is always the listening one, since the port
+/// that a peer sees of an outbound connection is ephemeral.
+#[derive(Debug)]
+pub struct OwnAddress {
+    settled: Settled,
+    local: Option<IpAddr>,
+    reports: BTreeMap<NodeId, (u64, IpAddr)>,
+    n_reports: u64,
+}
+
+impl OwnAddress {
+    /// From what the operator settled.
+    #[must_use]
+    pub const fn new(settled: Settled) -> Self {
+        Self { settled, local: None, reports: BTreeMap::new(), n_reports: 0 }
+    }
+
+    /// An outbound connection left from this address.
+    pub fn local(&mut self, addr: &HostPort) {
+        self.local = addr.ip().or(self.local);
+    }
+
+    /// A peer says that it sees this node at this address.
+    pub fn reported(&mut self, by: NodeId, addr: &HostPort) {
+        let usable = addr.with_port(1).check_dialable().is_ok();
+        if let Some(ip) = addr.ip().filter(|_| usable) {
+            self.reports.insert(by, (self.n_reports, ip));
+            self.n_reports += 1;
+        }
+        if self.reports.len() > MAX_REPORTS
+            && let Some(oldest) = self.reports.iter().min_by_key(|(_, (n, _))| *n).map(|(id, _)| *id)
+        {
+            self.reports.remove(&oldest);
+        }
+    }
+
+    /// The address to tell others; none if nothing listens or nothing is known.
+    #[must_use]
+    pub fn current(&self) -> Option<HostPort> {
+        if self.settled.fixed.is_some() {
+            return self.settled.fixed.clone();
+        }
+        let port = self.settled.port?;
+        let mut votes = BTreeMap::<IpAddr, usize>::new();
+        for (_, ip) in self.reports.values() {
+            *votes.entry(*ip).or_default() += 1;
+        }
+        let voted = votes.into_iter().max_by_key(|(_, n)| *n).filter(|(_, n)| *n >= QUORUM);
+        let ip = voted.map(|(ip, _)| ip).or(self.local)?;
+        Some(HostPort::from(std::net::SocketAddr::new(ip, port)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> HostPort {
+        text.parse().unwrap()
+    }
+
+    fn settled_on(advertise: Option<HostPort>, listening: &[HostPort]) -> OwnAddress {
+        OwnAddress::new(Settled::new(advertise, listening))
+    }
+
+    fn id(n: u128) -> NodeId {
+        NodeId::from_u128(n)
+    }
+
+    #[test]
+    fn what_the_operator_says_comes_first_then_a_specific_listening_address() {
+        let listening = [addr("0.0.0.0:5999"), addr("192.0.2.1:6000")];
+        let own = settled_on(Some(addr("node.example:1")), &listening);
+        assert_eq!(own.current(), Some(addr("node.example:1")));
+        assert_eq!(settled_on(None, &listening).current(), Some(addr("192.0.2.1:6000")));
+    }
+
+    #[test]
+    fn two_reports_beat_the_local_address_and_one_does_not() {
+        let mut own = settled_on(None, &[addr("0.0.0.0:5999")]);
+        assert_eq!(own.current(), None);
+        own.local(&addr("10.0.0.7:40000"));
+        own.reported(id(1), &addr("198.51.100.9:40000"));
+        own.reported(id(1), &addr("198.51.100.9:40001"));
+        assert_eq!(own.current(), Some(addr("10.0.0.7:5999")));
+        own.reported(id(2), &addr("198.51.100.9:40002"));
+        assert_eq!(own.current(), Some(addr("198.51.100.9:5999")));
+    }
+
+    #[test]
+    fn nonsense_reports_and_floods_are_bounded() {
+        let mut own = settled_on(None, &[addr("[::]:5999")]);
+        for n in 0..1000 {
+            own.reported(id(n), &addr("0.0.0.0:5"));
+            own.reported(id(n), &addr(&format!("10.0.{}.1:5", n % 250)));
+        }
+        assert!(own.reports.len() <= MAX_REPORTS);
+    }
+
+    #[test]
+    fn a_node_that_does_not_listen_has_no_address() {
+        let mut own = settled_on(None, &[]);
+        own.local(&addr("10.0.0.7:40000"));
+        assert_eq!(own.current(), None);
+    }
+}

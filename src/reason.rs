@@ -1,0 +1,98 @@
+//! Why a connection ends: a closed list with a stable code each.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// Why a session was closed or a connection refused.
+///
+/// The code travels in `bye`, stands in the journal, and never changes its meaning. What a peer
+/// gives as its reason is kept as [`CloseReason::Peer`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CloseReason {
+    /// The node that says it is stopping.
+    Shutdown,
+    /// Both ends have the same node id.
+    SelfConnection,
+    /// The two nodes already have a session, and that one stays (or a newer one took its place).
+    Duplicate,
+    /// No room for another session.
+    Full,
+    /// The other node's network has another name.
+    WrongNetwork,
+    /// What came breaks the protocol; the detail says how.
+    Protocol,
+    /// A line is longer than the limit of its state.
+    TooLarge,
+    /// No hello, or no pong, in time.
+    Timeout,
+    /// The peer does not read what it is sent.
+    Slow,
+    /// The connection was made only to see whether a node answers there.
+    Feeler,
+    /// The operator or the program asked for it.
+    Requested,
+    /// A fault inside the node that says it.
+    Internal,
+    /// The connection ended without a `bye`. Never sent.
+    Gone,
+    /// The connection could not be made, or failed. Never sent.
+    Unreachable,
+    /// The peer said `bye` with this code. Never sent on.
+    Peer(Box<str>),
+}
+
+impl CloseReason {
+    /// Every reason this node may send, in the order of `docs/PROTOCOL.md`.
+    pub const SENT: [Self; 12] = [
+        Self::Shutdown,
+        Self::SelfConnection,
+        Self::Duplicate,
+        Self::Full,
+        Self::WrongNetwork,
+        Self::Protocol,
+        Self::TooLarge,
+        Self::Timeout,
+        Self::Slow,
+        Self::Feeler,
+        Self::Requested,
+        Self::Internal,
+    ];
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::SelfConnection => "self",
+            Self::Duplicate => "duplicate",
+            Self::Full => "full",
+            Self::WrongNetwork => "wrong-network",
+            Self::Protocol => "protocol",
+            Self::TooLarge => "too-large",
+            Self::Timeout => "timeout",
+            Self::Slow => "slow",
+            Self::Feeler => "feeler",
+            Self::Requested => "requested",
+            Self::Internal => "internal",
+            Self::Gone => "gone",
+            Self::Unreachable => "unreachable",
+            Self::Peer(code) => code,
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(code) => write!(f, "{code} (said the peer)"),
+            own => f.write_str(own.code()),
+        }
+    }
+}
+
+impl Serialize for CloseReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
