@@ -61,9 +61,25 @@ impl Clock {
         Moment::after(self.origin.elapsed())
     }
 
-    /// The runtime's name for a moment, to set a timer to.
+    /// The runtime's name for a moment, to set a timer to: rounded up to whole milliseconds.
+    ///
+    /// That is the resolution of tokio's timers anyway, but it rounds from the moment at which the
+    /// runtime was started. Without this, the fraction of a millisecond at which a simulation
+    /// happens to begin would decide which of two timers fires first.
     #[must_use]
     pub fn instant(&self, moment: Moment) -> Instant {
-        self.origin + moment.since_start()
+        self.origin + whole_millis(moment.since_start())
     }
+
+    /// How long from now until a moment, for a timer; rounded as in [`instant`](Self::instant).
+    #[must_use]
+    pub fn until(&self, moment: Moment) -> Duration {
+        self.instant(moment).saturating_duration_since(Instant::now())
+    }
+}
+
+/// A duration, rounded up to whole milliseconds.
+pub(crate) fn whole_millis(duration: Duration) -> Duration {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }

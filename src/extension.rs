@@ -164,7 +164,10 @@ impl Routes {
     ///
     /// # Errors
     /// The msgtype cannot be registered, and why.
-    pub fn register<M: PeerMessage>(&self, to: Recipient<Received<M>>) -> Result<(), RegisterError> {
+    pub fn register<M: PeerMessage>(
+        &self,
+        to: Recipient<Received<M>>,
+    ) -> Result<(), RegisterError> {
         let name = M::MSGTYPE;
         if CORE_MSGTYPES.contains(&name) {
             return Err(RegisterError::Core);

@@ -15,6 +15,7 @@ pub mod outbox;
 pub mod peer;
 pub mod proto;
 pub mod reason;
+pub mod sim;
 pub mod transport;
 pub mod wire;
 

@@ -13,9 +13,7 @@ use std::{
 use actix::prelude::*;
 use tokio::time::{Sleep, sleep};
 
-use super::{
-    journal::JournalPort, registry::Stop, session::Launcher, vital::Vital,
-};
+use super::{journal::JournalPort, registry::Stop, session::Launcher, vital::Vital};
 use crate::{
     address::HostPort,
     clock::Clock,

@@ -54,7 +54,9 @@ fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "the port is in use by another program".to_owned(),
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
-        io::ErrorKind::PermissionDenied => "not allowed (ports below 1024 need a privilege)".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "not allowed (ports below 1024 need a privilege)".to_owned()
+        }
         _ => error.to_string(),
     }
 }

@@ -161,7 +161,9 @@ impl AddressBook {
     ) -> Result<bool, NotTaken> {
         addr.check_dialable().map_err(NotTaken::Bad)?;
         let trusted = matches!(source, Source::Bootstrap | Source::Manual);
-        if (id == Some(self.me) || self.entries.get(addr).is_some_and(|entry| entry.own)) && !trusted {
+        if (id == Some(self.me) || self.entries.get(addr).is_some_and(|entry| entry.own))
+            && !trusted
+        {
             return Err(NotTaken::Own);
         }
         if self.entries.contains_key(addr) {
@@ -210,7 +212,9 @@ impl AddressBook {
     /// A handshake was completed there with this node. Whether that is news: the address was not
     /// proven before, or belongs to another node now.
     pub fn proven(&mut self, addr: &HostPort, id: NodeId, now: Moment) -> bool {
-        if !self.entries.contains_key(addr) && self.learn(addr, Some(id), Source::Manual, now).is_err() {
+        if !self.entries.contains_key(addr)
+            && self.learn(addr, Some(id), Source::Manual, now).is_err()
+        {
             return false;
         }
         let mut news = false;
@@ -331,7 +335,10 @@ impl AddressBook {
     /// Whether there is a session with whoever was last proven at this address.
     #[must_use]
     pub fn is_connected_at(&self, addr: &HostPort) -> bool {
-        self.entries.get(addr).and_then(|entry| entry.id).is_some_and(|id| self.connected.contains(&id))
+        self.entries
+            .get(addr)
+            .and_then(|entry| entry.id)
+            .is_some_and(|id| self.connected.contains(&id))
     }
 
     /// The proven addresses of nodes that answered within dead-after and were not lost since,

@@ -136,7 +136,9 @@ fn a_bootstrap_is_retried_for_ever_and_never_later_than_its_cap() {
     let mut book = book();
     book.learn(&addr(1), None, Source::Bootstrap, at(0)).unwrap();
     for _ in 0..100 {
-        let Fate::Retry(next) = book.failed(&addr(1), at(0), &mut rng()) else { panic!("given up") };
+        let Fate::Retry(next) = book.failed(&addr(1), at(0), &mut rng()) else {
+            panic!("given up")
+        };
         assert!(next <= at(75));
     }
     assert!(book.first(Queue::Bootstrap).is_some());

@@ -3,11 +3,7 @@
 //! Owns the address book, the allowances of each peer, the schedule of dials and of questions.
 //! Does not connect, resolve or send: it says what is to be done, as [`Output`].
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use rand::{SeedableRng, seq::IteratorRandom};
 use rand_chacha::ChaCha8Rng;
@@ -294,7 +290,11 @@ impl Explorer {
         match &result.proof {
             Some(proof) if proof.id == self.me => {
                 self.book.own(addr, now);
-                let note = Decision::new(now, Kind::OwnAddress, CloseReason::SelfConnection.code().to_owned());
+                let note = Decision::new(
+                    now,
+                    Kind::OwnAddress,
+                    CloseReason::SelfConnection.code().to_owned(),
+                );
                 out.push(Output::Note(note.addr(addr.clone())));
                 return self.tick(now, out);
             }
@@ -395,7 +395,12 @@ impl Explorer {
 
     /// The operator or the program wants this address dialled now. What comes of it comes through
     /// [`dialled`](Self::dialled); if it is being dialled already, through that dial.
-    pub fn dial_now(&mut self, now: Moment, addr: &HostPort, out: &mut Vec<Output>) -> Result<(), NotTaken> {
+    pub fn dial_now(
+        &mut self,
+        now: Moment,
+        addr: &HostPort,
+        out: &mut Vec<Output>,
+    ) -> Result<(), NotTaken> {
         self.book.learn(addr, None, Source::Manual, now)?;
         if !self.purposes.contains_key(addr) {
             self.start_dial(addr.clone(), Purpose::Session, out);
@@ -408,7 +413,8 @@ impl Explorer {
         self.resolve_due(now, out);
         self.refresh_due(now, out);
         while self.in_flight < self.config.dials_in_flight {
-            let due = |queue| self.book.first(queue).filter(|(at, _)| *at <= now).map(|(_, a)| a.clone());
+            let due =
+                |queue| self.book.first(queue).filter(|(at, _)| *at <= now).map(|(_, a)| a.clone());
             let next = due(Queue::Bootstrap)
                 .map(|addr| (addr, Purpose::Session))
                 .or_else(|| due(Queue::Feeler).map(|addr| (addr, Purpose::Feeler)))
@@ -513,7 +519,10 @@ fn source_of(from: NodeId, id: Option<NodeId>) -> Source {
 /// Whether an answered dial that ended so did what it was made for.
 fn is_fair(reason: &CloseReason) -> bool {
     match reason {
-        CloseReason::Feeler | CloseReason::Duplicate | CloseReason::Shutdown | CloseReason::Requested => true,
+        CloseReason::Feeler
+        | CloseReason::Duplicate
+        | CloseReason::Shutdown
+        | CloseReason::Requested => true,
         CloseReason::Peer(code) => &**code == "duplicate",
         _ => false,
     }

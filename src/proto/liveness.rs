@@ -87,7 +87,10 @@ mod tests {
             assert_eq!(liveness.deadline(), now);
             assert_eq!(liveness.tick(now), Due::Ping);
             assert_eq!(liveness.tick(now), Due::Nothing);
-            assert_eq!(liveness.pong(now + Duration::from_millis(5)), Some(Duration::from_millis(5)));
+            assert_eq!(
+                liveness.pong(now + Duration::from_millis(5)),
+                Some(Duration::from_millis(5))
+            );
         }
     }
 

@@ -25,10 +25,7 @@ impl Settled {
     #[must_use]
     pub fn new(advertise: Option<HostPort>, listening: &[HostPort]) -> Self {
         let specific = || listening.iter().find(|addr| addr.check_dialable().is_ok()).cloned();
-        Self {
-            fixed: advertise.or_else(specific),
-            port: listening.first().map(HostPort::port),
-        }
+        Self { fixed: advertise.or_else(specific), port: listening.first().map(HostPort::port) }
     }
 }
 
@@ -64,7 +61,8 @@ impl OwnAddress {
             self.n_reports += 1;
         }
         if self.reports.len() > MAX_REPORTS
-            && let Some(oldest) = self.reports.iter().min_by_key(|(_, (n, _))| *n).map(|(id, _)| *id)
+            && let Some(oldest) =
+                self.reports.iter().min_by_key(|(_, (n, _))| *n).map(|(id, _)| *id)
         {
             self.reports.remove(&oldest);
         }

@@ -149,20 +149,12 @@ impl<H> PeerTable<H> {
     /// stays, which both sides know. Dialled by the same side: the side that was dialled lets the
     /// newest win (the older may be dead without knowing), and the dialler waits for that choice,
     /// since it may have seen the two hellos in another order.
-    fn choose(
-        &mut self,
-        now: Moment,
-        old: LinkId,
-        new: LinkId,
-        id: NodeId,
-        out: &mut Vec<Effect>,
-    ) {
+    fn choose(&mut self, now: Moment, old: LinkId, new: LinkId, id: NodeId, out: &mut Vec<Effect>) {
         let direction = |link| self.links.get(&link).map(|row: &Row<H>| row.direction);
         let (Some(old_direction), Some(new_direction)) = (direction(old), direction(new)) else {
             return;
         };
-        let preferred =
-            if self.me < id { Direction::Outbound } else { Direction::Inbound };
+        let preferred = if self.me < id { Direction::Outbound } else { Direction::Inbound };
         match (old_direction, new_direction) {
             (Direction::Inbound, Direction::Inbound) => {
                 self.replace(now, old, new, "a newer session of yours took its place", out);
@@ -199,8 +191,7 @@ impl<H> PeerTable<H> {
     }
 
     fn admit_if_room(&mut self, now: Moment, link: LinkId, id: NodeId, out: &mut Vec<Effect>) {
-        let inbound =
-            self.links.get(&link).is_some_and(|row| row.direction == Direction::Inbound);
+        let inbound = self.links.get(&link).is_some_and(|row| row.direction == Direction::Inbound);
         if inbound && self.n_inbound >= self.limits.max_inbound {
             return self.tell_close(link, CloseReason::Full, "no room for another session", out);
         }
@@ -247,7 +238,13 @@ impl<H> PeerTable<H> {
     }
 
     /// A link begins to close by itself; it is a session no longer.
-    pub fn closing(&mut self, link: LinkId, now: Moment, reason: &CloseReason, out: &mut Vec<Effect>) {
+    pub fn closing(
+        &mut self,
+        link: LinkId,
+        now: Moment,
+        reason: &CloseReason,
+        out: &mut Vec<Effect>,
+    ) {
         self.greeting.remove(&link);
         let id = self.links.get(&link).and_then(|row| row.info.as_ref()).map(|info| info.id);
         self.retire(link, reason, out);
@@ -267,7 +264,13 @@ impl<H> PeerTable<H> {
     }
 
     /// A link is gone with all it had.
-    pub fn closed(&mut self, link: LinkId, now: Moment, reason: &CloseReason, out: &mut Vec<Effect>) {
+    pub fn closed(
+        &mut self,
+        link: LinkId,
+        now: Moment,
+        reason: &CloseReason,
+        out: &mut Vec<Effect>,
+    ) {
         self.closing(link, now, reason, out);
         self.links.remove(&link);
     }

@@ -82,8 +82,18 @@ fn closes(effects: &[Effect]) -> Vec<(LinkId, &str)> {
 }
 
 const CLOSE_CODES: [&str; 12] = [
-    "shutdown", "self", "duplicate", "full", "wrong-network", "protocol", "too-large", "timeout",
-    "slow", "feeler", "requested", "internal",
+    "shutdown",
+    "self",
+    "duplicate",
+    "full",
+    "wrong-network",
+    "protocol",
+    "too-large",
+    "timeout",
+    "slow",
+    "feeler",
+    "requested",
+    "internal",
 ];
 
 #[test]

@@ -60,7 +60,10 @@ pub trait Transport: Clone + fmt::Debug + Send + 'static {
     ) -> impl Future<Output = io::Result<Connection<Self::Stream>>> + 'static;
 
     /// All addresses of a name.
-    fn resolve(&self, name: &HostPort) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + 'static;
+    fn resolve(
+        &self,
+        name: &HostPort,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + 'static;
 
     /// Makes a connection ready to move to another thread.
     ///

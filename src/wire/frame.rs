@@ -45,7 +45,11 @@ pub struct Hello {
     #[serde(default, deserialize_with = "few_texts")]
     pub features: Vec<String>,
     /// The address the speaker sees the other side's connection come from or go to.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient_address")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient_address"
+    )]
     pub observed: Option<HostPort>,
     /// The connection only proves that somebody answers here; it ends after the hellos.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -386,23 +390,46 @@ mod tests {
     #[test]
     fn what_is_no_object_with_a_msgtype_is_refused() {
         for line in [
-            "", " ", "[]", "[\"ping\"]", "\"ping\"", "5", "null", "{}", "{", "{\"msgtype\":5}",
-            "{\"msgtype\":null}", "{\"msgtype\":\"ping\"} x", "{\"msgtype\":\"ping\",\"msgtype\":\"pong\"}",
-            "{\"msgtype\":\"hello\"}", "{\"msgtype\":\"hello\",\"nodeid\":\"x\"}",
-            "{\"msgtype\":\"hello\",\"nodeid\":7}", "{\"msgtype\":\"addr\"}",
-            "{\"msgtype\":\"addr\",\"peers\":[7]}", "{\"msgtype\":\"getaddr\",\"max\":-1}",
+            "",
+            " ",
+            "[]",
+            "[\"ping\"]",
+            "\"ping\"",
+            "5",
+            "null",
+            "{}",
+            "{",
+            "{\"msgtype\":5}",
+            "{\"msgtype\":null}",
+            "{\"msgtype\":\"ping\"} x",
+            "{\"msgtype\":\"ping\",\"msgtype\":\"pong\"}",
+            "{\"msgtype\":\"hello\"}",
+            "{\"msgtype\":\"hello\",\"nodeid\":\"x\"}",
+            "{\"msgtype\":\"hello\",\"nodeid\":7}",
+            "{\"msgtype\":\"addr\"}",
+            "{\"msgtype\":\"addr\",\"peers\":[7]}",
+            "{\"msgtype\":\"getaddr\",\"max\":-1}",
             "{\"msgtype\":\"ping\"\0}",
         ] {
-            assert!(matches!(parse(line), Err(WireError::Malformed(_))), "{line}: {:?}", parse(line));
+            assert!(
+                matches!(parse(line), Err(WireError::Malformed(_))),
+                "{line}: {:?}",
+                parse(line)
+            );
         }
         assert_eq!(Frame::parse(b"{\"msgtype\":\"p\xff\"}"), Err(WireError::NotUtf8));
     }
 
     #[test]
     fn deep_nesting_is_refused_or_skipped_but_never_overflows() {
-        let deep = format!("{{\"msgtype\":\"x\",\"d\":{}{}}}", "[".repeat(30_000), "]".repeat(30_000));
+        let deep =
+            format!("{{\"msgtype\":\"x\",\"d\":{}{}}}", "[".repeat(30_000), "]".repeat(30_000));
         let _ = parse(&deep);
-        let deep = format!("{{\"msgtype\":\"addr\",\"peers\":{}{}}}", "[".repeat(30_000), "]".repeat(30_000));
+        let deep = format!(
+            "{{\"msgtype\":\"addr\",\"peers\":{}{}}}",
+            "[".repeat(30_000),
+            "]".repeat(30_000)
+        );
         assert!(parse(&deep).is_err());
     }
 

@@ -104,7 +104,7 @@ impl Discovery {
         if let Some((_, timer)) = self.timer.take() {
             ctx.cancel_future(timer);
         }
-        let timer = ctx.run_later(due.since(now), |discovery, ctx| {
+        let timer = ctx.run_later(self.clock.until(due), |discovery, ctx| {
             discovery.timer = None;
             let now = discovery.clock.now();
             discovery.explorer.tick(now, &mut discovery.outputs);

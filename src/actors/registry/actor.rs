@@ -148,7 +148,7 @@ impl Registry {
             ctx.cancel_future(timer);
         }
         if let Some(due) = due {
-            let timer = ctx.run_later(due.since(self.clock.now()), |registry, ctx| {
+            let timer = ctx.run_later(self.clock.until(due), |registry, ctx| {
                 registry.timer = None;
                 let now = registry.clock.now();
                 registry.table.tick(now, &mut registry.effects);

@@ -304,7 +304,9 @@ impl Session {
         let farewell = match &reason {
             _ if !bye => None,
             // The peer has closed its side and may still read.
-            CloseReason::Gone => Some(Encoded::bye(&CloseReason::Requested, "you closed your side")),
+            CloseReason::Gone => {
+                Some(Encoded::bye(&CloseReason::Requested, "you closed your side"))
+            }
             reason => Some(Encoded::bye(reason, &detail)),
         };
         self.outbox.finish(farewell.as_ref());
@@ -323,7 +325,8 @@ impl Session {
             let note = Decision::new(now, Kind::Undelivered, "unknown").detail(detail);
             self.env.journal.note(note.link(self.id).peer(self.peer.as_ref().map(PeerHandle::id)));
         }
-        let is_trouble = !matches!(reason, CloseReason::Gone | CloseReason::Shutdown | CloseReason::Peer(_));
+        let is_trouble =
+            !matches!(reason, CloseReason::Gone | CloseReason::Shutdown | CloseReason::Peer(_));
         if is_trouble && self.origin.dial.is_none() {
             let note = Decision::new(now, Kind::Refused, reason.code().to_owned());
             let note = note.detail(detail.to_owned()).addr(self.origin.remote.clone());

@@ -196,7 +196,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         match result {
             Poll::Ready(Ok(())) if session.outbox.status().finished => self.shut_down(task),
             // Reading was put off for the crowd's sake.
-            Poll::Ready(Ok(())) | Poll::Pending if was_crowded && !session.outbox.status().crowded => {
+            Poll::Ready(Ok(())) | Poll::Pending
+                if was_crowded && !session.outbox.status().crowded =>
+            {
                 Step::Again
             }
             Poll::Ready(Ok(())) | Poll::Pending => Step::Wait,
@@ -230,7 +232,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
                     Some(result)
                 });
                 let Some(result) = result else {
-                    return if *taken { Pin::new(&mut self.stream).poll_flush(task) } else { Poll::Ready(Ok(())) };
+                    return if *taken {
+                        Pin::new(&mut self.stream).poll_flush(task)
+                    } else {
+                        Poll::Ready(Ok(()))
+                    };
                 };
                 *taken |= ready!(result)? > 0;
                 continue;

@@ -1,0 +1,157 @@
+//! Every way a command can fail: one line for the person, one exit status for the shell.
+
+use std::{fmt, path::Path, time::Duration};
+
+use peerage::{NodeFailure, StartError, config::ConfigError};
+use thiserror::Error;
+
+use super::layer::Origin;
+
+/// Why a command ended without success.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// The command line, the environment or the file asks for something that cannot be. Nothing
+    /// was started.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// No subcommand was given: the whole help text, which goes to stderr as it is.
+    #[error("{0}")]
+    Help(clap::Error),
+    /// The node could not start, for instance because its port is in use.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The operating system refused something the command itself needs.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried, in words that follow "cannot".
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// An actor the node cannot live without has died; the node is down.
+    #[error("the node is down: {0}")]
+    Actor(NodeFailure),
+    /// The same in a network of several nodes.
+    #[error("node {0} is down: {1}")]
+    ActorOf(usize, NodeFailure),
+}
+
+impl Failure {
+    /// The exit status, as documented in `--help`.
+    pub(crate) const fn exit_status(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Help(_) | Self::Start(StartError::Config(_)) => 2,
+            Self::Start(_) | Self::System { .. } => 1,
+            // EX_SOFTWARE of sysexits.h: an internal error.
+            Self::Actor(_) | Self::ActorOf(..) => 70,
+        }
+    }
+}
+
+/// What is wrong with what was asked for, and where that stands.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub(crate) enum UsageError {
+    /// The arguments do not parse; the text is clap's, on one line.
+    #[error("{0}")]
+    Arguments(String),
+    /// The configuration file cannot be read, or is not what it should be. The place is the path,
+    /// with line and column where they are known.
+    #[error("{place}: {why}")]
+    File {
+        /// Path, or `path:line:column`.
+        place: String,
+        /// What is wrong there.
+        why: String,
+    },
+    /// A value does not parse.
+    #[error("bad value {} for {}: {why}", quoted(value), origin.of(key))]
+    BadValue {
+        /// The setting.
+        key: &'static str,
+        /// Which layer the value comes from.
+        origin: Origin,
+        /// The value as it was written.
+        value: String,
+        /// What was expected.
+        why: String,
+    },
+    /// One layer asks for a data directory and for none.
+    #[error("{} and {} exclude each other: give one of them", .0.of("data-dir"), .0.of("ephemeral"))]
+    DirAndEphemeral(Origin),
+    /// Encryption is demanded, which this version cannot give.
+    #[error(
+        "{} cannot be \"require\": this version does not encrypt yet, and \"require\" will not pretend to; use \"prefer\" or \"off\"",
+        .0.of("security")
+    )]
+    CannotRequire(Origin),
+    /// Values that are fine one by one, but not together.
+    #[error("{error}{}", fmt_origins(origins))]
+    Together {
+        /// What the node says.
+        error: ConfigError,
+        /// The settings involved, and where each comes from.
+        origins: Vec<(&'static str, Origin)>,
+    },
+}
+
+impl UsageError {
+    /// A file that cannot be used as a whole.
+    pub(crate) fn file(path: &Path, why: impl fmt::Display) -> Self {
+        Self::File { place: path.display().to_string(), why: why.to_string() }
+    }
+}
+
+/// `; ping-interval is from …, dead-after is from …`, or nothing.
+fn fmt_origins(origins: &[(&'static str, Origin)]) -> String {
+    let list: Vec<String> = origins
+        .iter()
+        .map(|(key, origin)| format!("{key} is from {}", origin.describe(key)))
+        .collect();
+    if list.is_empty() { String::new() } else { format!("; {}", list.join(", ")) }
+}
+
+/// The text in double quotes, with control characters escaped and cut after 80 characters, so
+/// that it stays on one readable line.
+fn quoted(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let cut: String = text.chars().take(SHOWN).collect();
+    let more = if cut.len() < text.len() { "..." } else { "" };
+    format!("\"{}{more}\"", one_line(&cut))
+}
+
+/// The text with control characters escaped, so that it cannot break out of its line.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+/// A duration as it can be typed.
+pub(crate) fn duration(value: Duration) -> String {
+    humantime::format_duration(value).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_with_control_characters_stays_on_one_line() {
+        let error = UsageError::BadValue {
+            key: "listen",
+            origin: Origin::Env,
+            value: format!("a\nb\u{1b}[2J{}", "x".repeat(200)),
+            why: "no".to_owned(),
+        };
+        let text = error.to_string();
+        assert!(!text.contains(char::is_control), "{text}");
+        assert!(text.starts_with(r#"bad value "a\nb\u{1b}[2Jxxx"#), "{text}");
+        assert!(text.ends_with(r#"xxx..." for PEERAGE_LISTEN: no"#), "{text}");
+    }
+}

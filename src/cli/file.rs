@@ -1,0 +1,220 @@
+//! The configuration file: its shape, and errors that say the line.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::{
+    error::{UsageError, one_line},
+    layer::Layer,
+};
+
+/// The keys of the file. They are the names of the flags.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct FileConfig {
+    /// One address or a list.
+    listen: Option<OneOrMany>,
+    /// An address.
+    advertise: Option<String>,
+    /// One address or a list.
+    bootstrap: Option<OneOrMany>,
+    /// A duration.
+    ping_interval: Option<DurationText>,
+    /// A duration.
+    dead_after: Option<DurationText>,
+    /// A duration.
+    handshake_timeout: Option<DurationText>,
+    /// off, prefer or require.
+    security: Option<String>,
+    /// A directory.
+    data_dir: Option<PathBuf>,
+    /// A switch.
+    ephemeral: Option<bool>,
+    /// A switch.
+    no_api: Option<bool>,
+    /// A log filter.
+    log: Option<String>,
+    /// text or json.
+    log_format: Option<String>,
+    /// A number of threads.
+    workers: Option<i64>,
+}
+
+/// Reads the file at `path`.
+pub(crate) fn read(path: &Path) -> Result<Layer, UsageError> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| UsageError::file(path, format_args!("cannot read it: {error}")))?;
+    parse(path, &text)
+}
+
+/// Parses the text of the file at `path`.
+fn parse(path: &Path, text: &str) -> Result<Layer, UsageError> {
+    toml::from_str::<FileConfig>(text).map(FileConfig::into_layer).map_err(|error| {
+        let place = match error.span() {
+            Some(span) => {
+                let (line, column) = position(text, span.start);
+                format!("{}:{line}:{column}", path.display())
+            }
+            None => path.display().to_string(),
+        };
+        UsageError::File { place, why: one_line(error.message().trim()) }
+    })
+}
+
+/// Line and column, from one, of a byte position.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+    (before.matches('\n').count() + 1, column)
+}
+
+impl FileConfig {
+    /// The same as raw text.
+    fn into_layer(self) -> Layer {
+        Layer {
+            listen: self.listen.map(|list| list.0),
+            advertise: self.advertise,
+            bootstrap: self.bootstrap.map(|list| list.0),
+            ping_interval: self.ping_interval.map(|text| text.0),
+            dead_after: self.dead_after.map(|text| text.0),
+            handshake_timeout: self.handshake_timeout.map(|text| text.0),
+            security: self.security,
+            data_dir: self.data_dir,
+            ephemeral: self.ephemeral.map(|on| on.to_string()),
+            no_api: self.no_api.map(|on| on.to_string()),
+            log: self.log,
+            log_format: self.log_format,
+            workers: self.workers.map(|n| n.to_string()),
+        }
+    }
+}
+
+/// A string, or a list of strings.
+#[derive(Debug)]
+struct OneOrMany(Vec<String>);
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrManyVisitor)
+    }
+}
+
+/// Accepts both shapes, and says so when it gets another.
+struct OneOrManyVisitor;
+
+impl<'de> de::Visitor<'de> for OneOrManyVisitor {
+    type Value = OneOrMany;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"HOST:PORT\" or a list of such strings")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
+        Ok(OneOrMany(vec![text.to_owned()]))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<OneOrMany, A::Error> {
+        let mut list = Vec::new();
+        while let Some(text) = seq.next_element()? {
+            list.push(text);
+        }
+        Ok(OneOrMany(list))
+    }
+}
+
+/// A duration as text; a bare number is refused with an example of what to write.
+#[derive(Debug)]
+struct DurationText(String);
+
+impl<'de> Deserialize<'de> for DurationText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(DurationVisitor)
+    }
+}
+
+/// Accepts a string.
+struct DurationVisitor;
+
+impl de::Visitor<'_> for DurationVisitor {
+    type Value = DurationText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration in quotes, such as \"60s\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<DurationText, E> {
+        Ok(DurationText(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        parse(Path::new("n.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = r#"
+            listen = ["0.0.0.0:5999", "[::]:5999"]
+            advertise = "a:1"
+            bootstrap = "b:2"
+            ping-interval = "1s"
+            dead-after = "2s"
+            handshake-timeout = "3s"
+            security = "off"
+            data-dir = "d"
+            ephemeral = false
+            no-api = true
+            log = "warn"
+            log-format = "json"
+            workers = 3
+        "#;
+        let some = |text: &str| Some(text.to_owned());
+        let expected = Layer {
+            listen: Some(vec!["0.0.0.0:5999".to_owned(), "[::]:5999".to_owned()]),
+            advertise: some("a:1"),
+            bootstrap: Some(vec!["b:2".to_owned()]),
+            ping_interval: some("1s"),
+            dead_after: some("2s"),
+            handshake_timeout: some("3s"),
+            security: some("off"),
+            data_dir: Some("d".into()),
+            ephemeral: some("false"),
+            no_api: some("true"),
+            log: some("warn"),
+            log_format: some("json"),
+            workers: some("3"),
+        };
+        assert_eq!(parse(Path::new("n.toml"), text), Ok(expected));
+        assert_eq!(parse(Path::new("n.toml"), ""), Ok(Layer::default()));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place() {
+        let text = refused("listen = []\n  lisen = \"x\"\n");
+        assert!(text.starts_with("n.toml:2:3: unknown field `lisen`, expected "), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_shape_says_what_was_expected() {
+        let text = refused("ping-interval = 60\n");
+        assert!(text.starts_with("n.toml:1:17: invalid type: integer `60`"), "{text}");
+        assert!(text.ends_with("expected a duration in quotes, such as \"60s\""), "{text}");
+        let text = refused("listen = 5999\n");
+        assert!(text.ends_with("expected \"HOST:PORT\" or a list of such strings"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_is_refused_on_one_line() {
+        let text = refused("listen = [\n\nbootstrap");
+        assert!(text.starts_with("n.toml:") && !text.contains('\n'), "{text}");
+    }
+}

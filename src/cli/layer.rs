@@ -1,0 +1,102 @@
+//! One layer of settings, as raw text: the shape that flags, environment and file share.
+
+use std::path::PathBuf;
+
+/// Which layer a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Typed on the command line.
+    Flag,
+    /// An environment variable.
+    Env,
+    /// The configuration file at this path.
+    File(PathBuf),
+    /// Nobody said anything.
+    Default,
+}
+
+impl Origin {
+    /// The name under which this layer knows the setting `key`, for error messages.
+    pub(crate) fn of(&self, key: &str) -> String {
+        match self {
+            Self::Flag => format!("--{key}"),
+            Self::Env => env_name(key),
+            Self::File(path) => format!("\"{key}\" in {}", path.display()),
+            Self::Default => format!("the default of {key}"),
+        }
+    }
+
+    /// Where the setting `key` was found: `flag --x`, `env PEERAGE_X`, `file PATH`, `default`.
+    pub(crate) fn describe(&self, key: &str) -> String {
+        match self {
+            Self::Flag => format!("flag --{key}"),
+            Self::Env => format!("env {}", env_name(key)),
+            Self::File(path) => format!("file {}", path.display()),
+            Self::Default => "default".to_owned(),
+        }
+    }
+}
+
+/// The environment variable of a setting: `ping-interval` is `PEERAGE_PING_INTERVAL`.
+pub(crate) fn env_name(key: &str) -> String {
+    format!("PEERAGE_{}", key.to_uppercase().replace('-', "_"))
+}
+
+/// A value, and who said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sourced<T> {
+    /// The value.
+    pub(crate) value: T,
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+}
+
+/// What one layer says, unparsed; `None` where it says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Layer {
+    /// Addresses to listen on.
+    pub(crate) listen: Option<Vec<String>>,
+    /// The address others should dial.
+    pub(crate) advertise: Option<String>,
+    /// First contacts.
+    pub(crate) bootstrap: Option<Vec<String>>,
+    /// Time between pings.
+    pub(crate) ping_interval: Option<String>,
+    /// Silence after which a peer is dead.
+    pub(crate) dead_after: Option<String>,
+    /// Time for a hello.
+    pub(crate) handshake_timeout: Option<String>,
+    /// off, prefer or require.
+    pub(crate) security: Option<String>,
+    /// Where to keep things.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Keep nothing.
+    pub(crate) ephemeral: Option<String>,
+    /// No control API.
+    pub(crate) no_api: Option<String>,
+    /// Log filter.
+    pub(crate) log: Option<String>,
+    /// text or json.
+    pub(crate) log_format: Option<String>,
+    /// Threads that carry sessions.
+    pub(crate) workers: Option<String>,
+}
+
+/// All layers, strongest first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Layers {
+    /// The command line.
+    pub(crate) flags: Layer,
+    /// The environment.
+    pub(crate) env: Layer,
+    /// The file and its path, if one was named.
+    pub(crate) file: Option<(PathBuf, Layer)>,
+}
+
+impl Layers {
+    /// The layers with their origins, strongest first.
+    pub(crate) fn strongest_first(&self) -> impl Iterator<Item = (Origin, &Layer)> {
+        let file = self.file.iter().map(|(path, layer)| (Origin::File(path.clone()), layer));
+        [(Origin::Flag, &self.flags), (Origin::Env, &self.env)].into_iter().chain(file)
+    }
+}

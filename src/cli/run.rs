@@ -1,0 +1,67 @@
+//! `peerage run`: one node, from its start to an orderly stop or a loud end.
+
+use std::future::Future;
+
+use actix_rt::System;
+use peerage::Node;
+
+use super::{
+    error::Failure,
+    logging::{self, Log},
+    print::{self, Started},
+    resolve::{LogFormat, Settings},
+    signals::{self, StopRequest},
+};
+
+/// Runs a node until a signal or a failure.
+pub(crate) fn run(settings: &Settings, program: &str) -> Result<(), Failure> {
+    let log = logging::start(&settings.log.value, settings.log_format.value);
+    let stop = signals::watch()?;
+    let result = on_system(serve(settings, program, &log, stop));
+    log.release();
+    result
+}
+
+/// Runs the future where actors can live, and returns as soon as it has ended.
+pub(crate) fn on_system(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::System { what: "start the event loop", source })?;
+    let system = System::with_tokio_rt(|| runtime);
+    let result = system.block_on(work);
+    // Dropping the system would wait for name look-ups that are still under way, which can take
+    // longer than an orderly stop may. The process ends now anyway.
+    std::mem::forget(system);
+    result
+}
+
+/// The node's whole life.
+async fn serve(
+    settings: &Settings,
+    program: &str,
+    log: &Log,
+    mut stop: StopRequest,
+) -> Result<(), Failure> {
+    let start = Node::builder().config(settings.node.clone()).start();
+    let node = tokio::select! {
+        started = start => started?,
+        () = stop.received() => return Ok(()),
+    };
+    let listen = node.listen_addrs().to_vec();
+    let join = print::join_command(program, &listen);
+    let started = Started { id: node.id().to_string(), listen, join };
+    match settings.log_format.value {
+        LogFormat::Text => print::stderr(&started.text()),
+        LogFormat::Json => started.log(),
+    }
+    log.release();
+    tokio::select! {
+        () = stop.received() => {
+            tracing::info!("stopping; a second signal stops at once");
+            node.stop().await;
+            Ok(())
+        }
+        failure = node.failed() => Err(Failure::Actor(failure)),
+    }
+}

@@ -1,0 +1,302 @@
+//! A network of nodes over simulated wires, and what can be done to it.
+
+use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use parking_lot::Mutex;
+use rand::{Rng, SeedableRng, seq::IteratorRandom};
+use rand_chacha::ChaCha8Rng;
+use tokio::time::{Instant, sleep};
+
+use super::wires::{Wires, host};
+use crate::{
+    actors::registry::PeerEvent,
+    address::HostPort,
+    clock::{Clock, Moment, whole_millis},
+    config::NodeConfig,
+    ids::NodeId,
+    node::{Node, NodeHandle},
+    peer::{Direction, PeerInfo},
+};
+
+/// The port that every simulated node listens on.
+const PORT: u16 = 5999;
+
+/// What kind of network it is.
+#[derive(Debug, Clone)]
+pub struct SimConfig {
+    /// Where all randomness comes from.
+    pub seed: u64,
+    /// The time from one host to another; chosen once per connection.
+    pub latency: RangeInclusive<Duration>,
+    /// The share of dials that get no answer, 0 to 1.
+    pub dial_loss: f64,
+    /// Each node's configuration; what it listens on and its bootstraps are set by the network,
+    /// and it runs on one thread.
+    pub node: NodeConfig,
+}
+
+impl SimConfig {
+    /// Ordinary nodes 10 to 80 ms apart, and no losses.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        let ms = Duration::from_millis;
+        Self { seed, latency: ms(10)..=ms(80), dial_loss: 0.0, node: NodeConfig::default() }
+    }
+}
+
+/// A node's number in its network, in the order of adding.
+pub type NodeIndex = usize;
+
+/// Something that a node told its subscribers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimEvent {
+    /// When.
+    pub at: Moment,
+    /// The node that it happened to.
+    pub node: NodeIndex,
+    /// The peer that came or went.
+    pub peer: NodeId,
+    /// Who dialled.
+    pub direction: Direction,
+    /// The reason code if it went; none if it came.
+    pub down: Option<String>,
+}
+
+/// A network of nodes.
+#[derive(Debug)]
+pub struct SimNetwork {
+    config: SimConfig,
+    wires: Wires,
+    rng: ChaCha8Rng,
+    clock: Clock,
+    nodes: Vec<Option<NodeHandle>>,
+    events: Arc<Mutex<Vec<SimEvent>>>,
+}
+
+/// Runs a simulation to its end, on this thread, under a clock of its own.
+///
+/// # Panics
+/// If the given function panics, as tests do.
+pub fn run<R>(config: SimConfig, simulation: impl AsyncFnOnce(&mut SimNetwork) -> R) -> R {
+    actix_rt::System::new().block_on(async {
+        let mut network = SimNetwork::new(config);
+        let result = simulation(&mut network).await;
+        network.stop_all().await;
+        result
+    })
+}
+
+impl SimNetwork {
+    /// An empty network. The clock of the current runtime is paused from here on, unless it is
+    /// already: [`run`] is the simpler way.
+    #[must_use]
+    pub fn new(config: SimConfig) -> Self {
+        tokio::time::pause();
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        let wires = Wires::new(rng.random(), config.latency.clone(), config.dial_loss);
+        Self {
+            config,
+            wires,
+            rng,
+            clock: Clock::start(),
+            nodes: Vec::new(),
+            events: Arc::default(),
+        }
+    }
+
+    /// Adds a node that knows these others. Its index.
+    pub async fn add(&mut self, bootstrap: &[NodeIndex]) -> NodeIndex {
+        let config = NodeConfig {
+            bootstrap: bootstrap.iter().map(|n| Self::addr(*n)).collect(),
+            ..self.config.node.clone()
+        };
+        self.add_with(config).await
+    }
+
+    /// Adds a node with a configuration of its own; where it listens is set by the network (if it
+    /// listens at all).
+    pub async fn add_with(&mut self, config: NodeConfig) -> NodeIndex {
+        let index = self.nodes.len();
+        self.nodes.push(None);
+        self.start(index, config).await;
+        index
+    }
+
+    /// Adds this many nodes at a steady rate, each knowing up to three random earlier ones.
+    pub async fn grow(&mut self, n: usize, every: Duration) {
+        for _ in 0..n {
+            let known = (0..self.nodes.len()).choose_multiple(&mut self.rng, 3);
+            self.add(&known).await;
+            self.advance(every).await;
+        }
+    }
+
+    async fn start(&mut self, index: NodeIndex, config: NodeConfig) {
+        let listen = vec![Self::addr(index)];
+        let config = NodeConfig { listen, workers: 1, ..config };
+        let endpoint = self.wires.endpoint(host(index));
+        let builder = Node::builder().config(config).seed(self.rng.random()).transport(endpoint);
+        match builder.start().await {
+            Ok(node) => {
+                let recorder =
+                    Recorder { node: index, clock: self.clock, events: self.events.clone() };
+                node.subscribe(recorder.start().recipient()).await;
+                if let Some(slot) = self.nodes.get_mut(index) {
+                    *slot = Some(node);
+                }
+            }
+            Err(error) => tracing::error!(index, %error, "a simulated node did not start"),
+        }
+    }
+
+    /// Where a node listens.
+    #[must_use]
+    pub fn addr(index: NodeIndex) -> HostPort {
+        std::net::SocketAddr::new(host(index), PORT).into()
+    }
+
+    /// A node, unless it was stopped or killed.
+    #[must_use]
+    pub fn node(&self, index: NodeIndex) -> Option<&NodeHandle> {
+        self.nodes.get(index)?.as_ref()
+    }
+
+    /// The nodes that run.
+    pub fn alive(&self) -> impl Iterator<Item = (NodeIndex, &NodeHandle)> {
+        self.nodes.iter().enumerate().filter_map(|(n, node)| Some((n, node.as_ref()?)))
+    }
+
+    /// Lets this much time pass (in whole milliseconds, rounded up).
+    pub async fn advance(&self, time: Duration) {
+        // Sleeping rather than setting the clock: each timer then fires at its own moment.
+        sleep(whole_millis(time)).await;
+    }
+
+    /// Lets time pass until something is so, looked at every 100 ms. Whether it was within the
+    /// limit.
+    pub async fn until(&self, limit: Duration, mut so: impl AsyncFnMut(&Self) -> bool) -> bool {
+        let deadline = Instant::now() + limit;
+        while !so(self).await {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        true
+    }
+
+    /// The time since the network was made.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Stops a node in an orderly way.
+    pub async fn stop(&mut self, index: NodeIndex) {
+        if let Some(node) = self.nodes.get_mut(index).and_then(Option::take) {
+            node.stop().await;
+        }
+    }
+
+    /// Kills a node: its connections are cut without a word.
+    pub async fn kill(&mut self, index: NodeIndex) {
+        self.wires.crash(host(index));
+        self.stop(index).await;
+    }
+
+    /// Starts a stopped or killed node again at its address: with a new id, and knowing these.
+    pub async fn restart(&mut self, index: NodeIndex, bootstrap: &[NodeIndex]) {
+        self.stop(index).await;
+        let bootstrap = bootstrap.iter().map(|n| Self::addr(*n)).collect();
+        let config = NodeConfig { bootstrap, ..self.config.node.clone() };
+        self.start(index, config).await;
+    }
+
+    async fn stop_all(&mut self) {
+        for index in 0..self.nodes.len() {
+            self.kill(index).await;
+        }
+    }
+
+    /// Splits the network into groups that do not reach each other; nodes that are in none form
+    /// one more.
+    pub fn partition(&self, groups: &[&[NodeIndex]]) {
+        let numbered = groups.iter().enumerate();
+        let hosts: BTreeMap<IpAddr, usize> =
+            numbered.flat_map(|(n, group)| group.iter().map(move |i| (host(*i), n + 1))).collect();
+        self.wires.partition(hosts);
+    }
+
+    /// Ends every partition.
+    pub fn heal(&self) {
+        self.wires.heal();
+    }
+
+    /// Makes a node one that nobody can dial, as behind a NAT, or the opposite.
+    pub fn hide(&self, index: NodeIndex, hidden: bool) {
+        self.wires.hide(host(index), hidden);
+    }
+
+    /// Cuts this share (0 to 1) of all connections at random. How many that were.
+    pub fn cut_some(&self, share: f64) -> usize {
+        self.wires.cut_some(share)
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn n_connections(&self) -> usize {
+        self.wires.n_connections()
+    }
+
+    /// Every running node's table of peers.
+    pub async fn tables(&self) -> BTreeMap<NodeIndex, Vec<PeerInfo>> {
+        let mut tables = BTreeMap::new();
+        for (index, node) in self.alive() {
+            tables.insert(index, node.peers().await);
+        }
+        tables
+    }
+
+    /// Whether every running node has a session with every other.
+    pub async fn is_full_mesh(&self) -> bool {
+        let n = self.alive().count();
+        let tables = self.tables().await;
+        tables.values().all(|peers| peers.len() + 1 == n)
+    }
+
+    /// Everything that the nodes told their subscribers so far, in order.
+    #[must_use]
+    pub fn events(&self) -> Vec<SimEvent> {
+        self.events.lock().clone()
+    }
+}
+
+/// Keeps what one node tells its subscribers.
+struct Recorder {
+    node: NodeIndex,
+    clock: Clock,
+    events: Arc<Mutex<Vec<SimEvent>>>,
+}
+
+impl Actor for Recorder {
+    type Context = Context<Self>;
+}
+
+impl Handler<PeerEvent> for Recorder {
+    type Result = ();
+
+    fn handle(&mut self, event: PeerEvent, _: &mut Context<Self>) {
+        let (peer, down) = match event {
+            PeerEvent::Up(peer) => (peer, None),
+            PeerEvent::Down { peer, reason } => (peer, Some(reason.code().to_owned())),
+        };
+        self.events.lock().push(SimEvent {
+            at: self.clock.now(),
+            node: self.node,
+            peer: peer.info.id,
+            direction: peer.info.direction,
+            down,
+        });
+    }
+}

@@ -1,0 +1,619 @@
+//! The program from outside: what it prints, how it fails, how it ends.
+//!
+//! Every test runs the real binary in an empty directory, without any PEERAGE_ variable of the
+//! caller. Nothing sleeps for luck: lines are read until a condition holds, within a bound.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "clippy allows them in test functions, but not in the helpers of an integration test"
+)]
+
+use std::{
+    io::{BufRead as _, BufReader, Read},
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// The binary under test.
+const PEERAGE: &str = env!("CARGO_BIN_EXE_peerage");
+
+/// The most any step may take, on a machine busy with other tests.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// The promised end of an orderly stop.
+const STOP_BOUND: Duration = Duration::from_secs(2);
+
+// ---------------------------------------------------------------- running the binary
+
+/// A command without the caller's PEERAGE_ variables.
+fn clean(program: &str, dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PEERAGE_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// `peerage` with these arguments.
+fn peerage(dir: &Path, args: &[&str]) -> Command {
+    let mut command = clean(PEERAGE, dir);
+    command.args(args);
+    command
+}
+
+/// Which stream a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Stdout,
+    Stderr,
+}
+
+/// A running process, killed when dropped.
+struct Running {
+    child: Child,
+    lines: Receiver<(From, String)>,
+    seen: Vec<(From, String)>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn start(mut command: Command) -> Running {
+    let mut child = command.spawn().unwrap();
+    let (sender, lines) = channel();
+    if let Some(stdout) = child.stdout.take() {
+        read_lines(From::Stdout, stdout, sender.clone());
+    }
+    if let Some(stderr) = child.stderr.take() {
+        read_lines(From::Stderr, stderr, sender);
+    }
+    Running { child, lines, seen: Vec::new() }
+}
+
+fn read_lines(from: From, stream: impl Read + Send + 'static, sender: Sender<(From, String)>) {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send((from, line)).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+impl Running {
+    /// The first line, seen already or still to come, that `pick` accepts.
+    #[track_caller]
+    fn line<T>(&mut self, what: &str, mut pick: impl FnMut(&str) -> Option<T>) -> T {
+        if let Some(found) = self.seen.iter().find_map(|(_, line)| pick(line)) {
+            return found;
+        }
+        let deadline = Instant::now() + BOUND;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok((from, line)) => {
+                    let found = pick(&line);
+                    self.seen.push((from, line));
+                    if let Some(found) = found {
+                        return found;
+                    }
+                }
+                Err(why) => panic!("no line with {what} ({why}); seen: {:#?}", self.seen),
+            }
+        }
+    }
+
+    /// Waits for a line with this text.
+    #[track_caller]
+    fn contains(&mut self, text: &str) -> String {
+        self.line(text, |line| line.contains(text).then(|| line.to_owned()))
+    }
+
+    /// What follows `prefix` on the first line that starts with it.
+    #[track_caller]
+    fn after(&mut self, prefix: &str) -> String {
+        self.line(prefix, |line| line.strip_prefix(prefix).map(str::to_owned))
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the end, and reads what is left.
+    #[track_caller]
+    fn exit(&mut self, bound: Duration) -> ExitStatus {
+        let deadline = Instant::now() + bound;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "still running after {bound:?}: {:#?}", self.seen);
+            thread::sleep(Duration::from_millis(2));
+        };
+        loop {
+            match self.lines.recv_timeout(BOUND) {
+                Ok(line) => self.seen.push(line),
+                Err(RecvTimeoutError::Disconnected) => return status,
+                Err(RecvTimeoutError::Timeout) => panic!("the streams are still open"),
+            }
+        }
+    }
+
+    /// All lines of one stream so far.
+    fn all(&self, from: From) -> Vec<&str> {
+        let lines = self.seen.iter().filter(|(of, _)| *of == from);
+        lines.map(|(_, line)| line.as_str()).collect()
+    }
+}
+
+/// Runs a command that ends by itself: status, stdout, stderr.
+#[track_caller]
+fn finish(command: Command) -> (i32, String, String) {
+    let mut running = start(command);
+    let status = running.exit(BOUND);
+    let text = |from| running.all(from).join("\n");
+    (status.code().unwrap(), text(From::Stdout), text(From::Stderr))
+}
+
+/// Runs a command that must end well, and returns its stdout.
+#[track_caller]
+fn stdout_of(command: Command) -> String {
+    let (code, stdout, stderr) = finish(command);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    stdout
+}
+
+/// Runs a command that must fail with one line on stderr, and returns the line.
+#[track_caller]
+fn refused(command: Command, status: i32) -> String {
+    let (code, stdout, stderr) = finish(command);
+    assert_eq!((code, stdout.as_str()), (status, ""), "{stderr}");
+    assert!(stderr.starts_with("peerage: "), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.len() > "peerage: ".len() + 10, "{stderr}");
+    stderr
+}
+
+// ---------------------------------------------------------------- help
+
+#[test]
+fn the_help_teaches() {
+    let dir = TempDir::new().unwrap();
+    let help = stdout_of(peerage(dir.path(), &["--help"]));
+    for needed in ["run", "config", "devnet", "Examples:", "peerage devnet", "Exit status:", "70"] {
+        assert!(help.contains(needed), "{needed}: {help}");
+    }
+    let help = stdout_of(peerage(dir.path(), &["devnet", "--help"]));
+    for needed in ["--nodes", "2 to 50", "[default: 5]", "PEERAGE_LOG", "Examples:", "Ctrl-C"] {
+        assert!(help.contains(needed), "{needed}: {help}");
+    }
+    let version = stdout_of(peerage(dir.path(), &["--version"]));
+    assert_eq!(version, concat!("peerage ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_help_of_run_explains_every_setting_and_says_what_is_not_there_yet() {
+    let dir = TempDir::new().unwrap();
+    for command in ["run", "config"] {
+        let help = stdout_of(peerage(dir.path(), &[command, "--help"]));
+        for (key, ..) in KEYS {
+            let env = format!("PEERAGE_{}", key.to_uppercase().replace('-', "_"));
+            for needed in [format!("--{key}"), format!("[env: {env}]"), format!("[key: {key}]")] {
+                assert!(help.contains(&needed), "{needed}: {help}");
+            }
+        }
+        for needed in [
+            "[default: [\"0.0.0.0:5999\"]]",
+            "[env: PEERAGE_CONFIG]",
+            "`prefer` behaves as `off`",
+            "`require` is refused",
+            "Examples:",
+            "Exit status:",
+        ] {
+            assert!(help.contains(needed), "{needed}: {help}");
+        }
+    }
+}
+
+#[test]
+fn without_a_command_the_help_goes_to_stderr() {
+    let dir = TempDir::new().unwrap();
+    let (code, stdout, stderr) = finish(peerage(dir.path(), &[]));
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("Usage: peerage"), "{stderr}");
+}
+
+// ---------------------------------------------------------------- layers
+
+/// A key, with a value for the file in TOML, for the environment, and for the flag; the last two
+/// also as `peerage config` shows them.
+type Key = (&'static str, &'static str, (&'static str, &'static str), (&'static str, &'static str));
+
+/// Every key there is.
+const KEYS: [Key; 13] = [
+    (
+        "listen",
+        "[\"127.0.0.1:1\"]",
+        ("127.0.0.1:2,[::1]:2", "[\"127.0.0.1:2\", \"[::1]:2\"]"),
+        ("127.0.0.1:3", "[\"127.0.0.1:3\"]"),
+    ),
+    ("advertise", "\"a:1\"", ("a:2", "\"a:2\""), ("a:3", "\"a:3\"")),
+    ("bootstrap", "[\"b:1\"]", ("b:2, c:2", "[\"b:2\", \"c:2\"]"), ("b:3", "[\"b:3\"]")),
+    ("ping-interval", "\"1s\"", ("200ms", "\"200ms\""), ("2m", "\"2m\"")),
+    ("dead-after", "\"5m\"", ("6m", "\"6m\""), ("7m", "\"7m\"")),
+    ("handshake-timeout", "\"1s\"", ("2s", "\"2s\""), ("3s", "\"3s\"")),
+    ("security", "\"off\"", ("prefer", "\"prefer\""), ("off", "\"off\"")),
+    ("data-dir", "\"d1\"", ("d2", "\"d2\""), ("d3", "\"d3\"")),
+    ("ephemeral", "true", ("false", "false"), ("true", "true")),
+    ("no-api", "true", ("0", "false"), ("true", "true")),
+    ("log", "\"warn\"", ("debug", "\"debug\""), ("off,peerage=trace", "\"off,peerage=trace\"")),
+    ("log-format", "\"json\"", ("text", "\"text\""), ("json", "\"json\"")),
+    ("workers", "3", ("4", "4"), ("5", "5")),
+];
+
+/// Value and origin of a key in the output of `peerage config`.
+#[track_caller]
+fn setting(output: &str, key: &str) -> (String, String) {
+    let line = output.lines().find(|line| line.split_whitespace().next() == Some(key));
+    let line = line.unwrap_or_else(|| panic!("no {key} in {output}"));
+    let (value, origin) = line.split_once(" = ").unwrap().1.rsplit_once("  # ").unwrap();
+    (value.trim().to_owned(), origin.to_owned())
+}
+
+#[test]
+fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
+    for (key, in_file, (env_value, in_env), (flag_value, in_flag)) in KEYS {
+        let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("n.toml"), format!("{key} = {in_file}\n")).unwrap();
+        let env = format!("PEERAGE_{}", key.to_uppercase().replace('-', "_"));
+        let flag = format!("--{key}={flag_value}");
+
+        let default = stdout_of(peerage(dir.path(), &["config"]));
+        let values = default.lines().filter(|line| !line.starts_with('#'));
+        assert!(values.clone().count() > 0 && values.clone().all(|line| line.ends_with("default")));
+
+        let file = stdout_of(peerage(dir.path(), &["config", "--config", "n.toml"]));
+        assert_eq!(setting(&file, key), (in_file.to_owned(), "file n.toml".to_owned()));
+
+        let mut command = peerage(dir.path(), &["config"]);
+        command.env("PEERAGE_CONFIG", "n.toml").env(&env, env_value);
+        let env_over_file = stdout_of(command);
+        assert_eq!(setting(&env_over_file, key), (in_env.to_owned(), format!("env {env}")));
+
+        let mut command = peerage(dir.path(), &["config", "--config", "n.toml", &flag]);
+        command.env(&env, env_value);
+        let flag_over_env = stdout_of(command);
+        assert_eq!(setting(&flag_over_env, key), (in_flag.to_owned(), format!("flag --{key}")));
+    }
+}
+
+#[test]
+fn what_config_prints_is_a_configuration_file_that_means_the_same() {
+    let dir = TempDir::new().unwrap();
+    let args = ["config", "--bootstrap", "a:1", "--bootstrap", "[::1]:2", "--data-dir", "my dir"];
+    let first = stdout_of(peerage(dir.path(), &args));
+    std::fs::write(dir.path().join("n.toml"), &first).unwrap();
+    let second = stdout_of(peerage(dir.path(), &["config", "--config", "n.toml"]));
+    for (key, ..) in KEYS.iter().filter(|(key, ..)| *key != "advertise") {
+        let (value, origin) = setting(&second, key);
+        assert_eq!((value, origin.as_str()), (setting(&first, key).0, "file n.toml"), "{key}");
+    }
+    assert!(first.contains("# advertise       = \"HOST:PORT\""), "{first}");
+}
+
+#[test]
+fn a_stronger_layer_decides_between_a_directory_and_none() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("n.toml"), "ephemeral = true\n").unwrap();
+    let mut command = peerage(dir.path(), &["config", "--config", "n.toml"]);
+    command.env("PEERAGE_DATA_DIR", "d");
+    let output = stdout_of(command);
+    assert_eq!(setting(&output, "data-dir").0, "\"d\"");
+    assert_eq!(setting(&output, "ephemeral").0, "false");
+
+    let mut command = peerage(dir.path(), &["config", "--ephemeral"]);
+    command.env("PEERAGE_DATA_DIR", "d");
+    let output = stdout_of(command);
+    assert!(output.contains("# data-dir "), "{output}");
+    assert_eq!(setting(&output, "ephemeral").0, "true");
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let dir = TempDir::new().unwrap();
+    let mut command = peerage(dir.path(), &["config"]);
+    for (key, ..) in KEYS {
+        command.env(format!("PEERAGE_{}", key.to_uppercase().replace('-', "_")), "");
+    }
+    command.env("PEERAGE_CONFIG", "");
+    assert_eq!(stdout_of(command), stdout_of(peerage(dir.path(), &["config"])));
+}
+
+// ---------------------------------------------------------------- refusals
+
+#[test]
+fn each_usage_error_is_one_line_that_names_the_culprit() {
+    let dir = TempDir::new().unwrap();
+    for (args, culprit) in [
+        (&["run", "--lisen", "a:1"][..], "--lisen"),
+        (&["run", "--listen"], "--listen"),
+        (&["run", "--listen", "127.0.0.1"], "\"127.0.0.1\" for --listen"),
+        (&["run", "--listen", "127.0.0.1:70000"], "--listen"),
+        (&["run", "--bootstrap", "a:1,:5999"], "\":5999\" for --bootstrap"),
+        (&["run", "--bootstrap", "a:0"], "--bootstrap"),
+        (&["run", "--advertise", "0.0.0.0:5999"], "--advertise"),
+        (&["run", "--ping-interval", "60"], "--ping-interval"),
+        (&["run", "--ping-interval", "5m", "--dead-after", "1m"], "ping-interval (5m)"),
+        (&["run", "--handshake-timeout", "0s"], "--handshake-timeout"),
+        (&["run", "--security", "require"], "--security cannot be \"require\""),
+        (&["run", "--security", "maybe"], "--security"),
+        (&["run", "--data-dir", "d", "--ephemeral"], "--data-dir and --ephemeral"),
+        (&["run", "--log", "peerage=loud"], "--log"),
+        (&["run", "--log-format", "xml"], "--log-format"),
+        (&["run", "--workers", "0"], "--workers"),
+        (&["run", "--config", "absent.toml"], "absent.toml"),
+        (&["run", "word"], "word"),
+        (&["devnet", "--nodes", "1"], "--nodes"),
+        (&["devnet", "--nodes", "51"], "--nodes"),
+        (&["devnet", "--ping-interval", "never"], "--ping-interval"),
+        (&["dance"], "dance"),
+    ] {
+        let line = refused(peerage(dir.path(), args), 2);
+        assert!(line.contains(culprit), "{args:?}: {line}");
+        if let Some(rest) = args.strip_prefix(&["run"]) {
+            let as_config = [&["config"], rest].concat();
+            assert_eq!(refused(peerage(dir.path(), &as_config), 2), line);
+        }
+    }
+}
+
+#[test]
+fn each_error_in_the_file_names_the_file() {
+    let dir = TempDir::new().unwrap();
+    for (text, culprit) in [
+        ("lisen = \"a:1\"", "n.toml:1:1: unknown field `lisen`"),
+        ("\nping-interval = 60", "n.toml:2:17: "),
+        ("listen = [", "n.toml:1:"),
+        ("listen = \"a\"", "\"listen\" in n.toml"),
+        ("security = \"require\"", "\"security\" in n.toml cannot be \"require\""),
+        ("data-dir = \"d\"\nephemeral = true", "in n.toml and \"ephemeral\" in n.toml"),
+        ("dead-after = \"1s\"", "dead-after is from file n.toml"),
+        ("workers = -1", "\"-1\" for \"workers\" in n.toml"),
+    ] {
+        std::fs::write(dir.path().join("n.toml"), text).unwrap();
+        let line = refused(peerage(dir.path(), &["run", "--config", "n.toml"]), 2);
+        assert!(line.contains(culprit), "{text}: {line}");
+    }
+}
+
+#[test]
+fn an_error_in_the_environment_names_the_variable() {
+    let dir = TempDir::new().unwrap();
+    for (name, value) in [
+        ("PEERAGE_LISTEN", "127.0.0.1:1,nonsense"),
+        ("PEERAGE_DEAD_AFTER", "soon"),
+        ("PEERAGE_EPHEMERAL", "perhaps"),
+        ("PEERAGE_SECURITY", "require"),
+        ("PEERAGE_WORKERS", "many"),
+    ] {
+        let mut command = peerage(dir.path(), &["run"]);
+        command.env(name, value);
+        let line = refused(command, 2);
+        assert!(line.contains(name), "{line}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_one_line_and_status_1() {
+    let dir = TempDir::new().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let line = refused(peerage(dir.path(), &["run", "--listen", &addr]), 1);
+    assert!(line.contains(&addr), "{line}");
+}
+
+// ---------------------------------------------------------------- a running node
+
+/// Starts a node on a free port of loopback with these further arguments.
+fn node(dir: &TempDir, more: &[&str]) -> Running {
+    let args = [&["run", "--listen", "127.0.0.1:0"], more].concat();
+    start(peerage(dir.path(), &args))
+}
+
+/// The node's id, from its first line.
+#[track_caller]
+fn id_of(node: &mut Running) -> String {
+    let prefix = concat!("peerage ", env!("CARGO_PKG_VERSION"), ", node ");
+    node.after(prefix)
+}
+
+/// The command that joins it.
+#[track_caller]
+fn join_of(node: &mut Running) -> String {
+    node.after("to join it from another terminal: ")
+}
+
+/// Runs a printed command as a shell would, in place of the shell.
+fn paste(dir: &TempDir, command: &str) -> Running {
+    let mut shell = clean("sh", dir.path());
+    shell.arg("-c").arg(format!("exec {command}"));
+    start(shell)
+}
+
+#[test]
+fn the_first_lines_say_the_id_the_address_and_how_to_join() {
+    let dir = TempDir::new().unwrap();
+    let mut node = node(&dir, &[]);
+    let join = join_of(&mut node);
+    let id = id_of(&mut node);
+    let addr = node.after("listening on ");
+    assert_eq!(node.all(From::Stderr).len(), 3, "these are the first lines: {:?}", node.seen);
+    assert!(id.len() == 36 && id.matches('-').count() == 4, "{id}");
+    assert!(addr.starts_with("127.0.0.1:") && !addr.ends_with(":0"), "{addr}");
+    assert_eq!(join, format!("{PEERAGE} run --listen 127.0.0.1:0 --bootstrap {addr}"));
+    node.signal("TERM");
+    node.exit(STOP_BOUND);
+    assert!(node.all(From::Stdout).is_empty(), "{:?}", node.seen);
+    assert!(node.seen.iter().all(|(_, line)| !line.contains('\u{1b}')), "{:?}", node.seen);
+}
+
+#[test]
+fn every_address_is_announced_and_an_unspecified_one_is_joined_on_loopback() {
+    let dir = TempDir::new().unwrap();
+    let mut args = vec!["run", "--listen", "0.0.0.0:0"];
+    let has_ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    if has_ipv6 {
+        args.extend(["--listen", "[::1]:0"]);
+    }
+    let mut node = start(peerage(dir.path(), &args));
+    let port = node.after("listening on 0.0.0.0:");
+    assert_ne!(port, "0");
+    if has_ipv6 {
+        assert_ne!(node.after("listening on [::1]:"), "0");
+    }
+    assert!(join_of(&mut node).ends_with(&format!(" --bootstrap 127.0.0.1:{port}")));
+}
+
+#[test]
+fn as_json_the_start_is_one_event_that_no_filter_hides() {
+    let dir = TempDir::new().unwrap();
+    for filter in ["info", "off"] {
+        let mut node = node(&dir, &["--log-format", "json", "--log", filter]);
+        let event = node.contains("\"started\"");
+        assert_eq!(node.seen.len(), 1, "{:?}", node.seen);
+        let event: serde_json::Value = serde_json::from_str(&event).unwrap();
+        let text = |key: &str| event.get(key).unwrap().as_str().unwrap().to_owned();
+        assert_eq!(text("version"), env!("CARGO_PKG_VERSION"));
+        assert_eq!(text("node").len(), 36);
+        assert!(text("listen").starts_with("127.0.0.1:"));
+        assert!(text("join").ends_with(&text("listen")));
+        node.signal("TERM");
+        assert_eq!(node.exit(STOP_BOUND).code(), Some(0));
+        for (_, line) in &node.seen {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(event.is_object(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_printed_command_joins_the_node() {
+    let dir = TempDir::new().unwrap();
+    let mut first = node(&dir, &[]);
+    let join = join_of(&mut first);
+    let mut second = paste(&dir, &join);
+    let (first_id, second_id) = (id_of(&mut first), id_of(&mut second));
+    first.contains(&second_id);
+    second.contains(&first_id);
+
+    second.signal("INT");
+    assert_eq!(second.exit(STOP_BOUND).code(), Some(0));
+    first.line("the farewell", |line| {
+        (line.contains(&second_id) && line.contains("shutdown")).then_some(())
+    });
+    first.signal("TERM");
+    assert_eq!(first.exit(STOP_BOUND).code(), Some(0));
+}
+
+#[test]
+fn a_signal_stops_the_node_in_order_within_two_seconds() {
+    let dir = TempDir::new().unwrap();
+    for signal in ["INT", "TERM"] {
+        let mut node = node(&dir, &[]);
+        join_of(&mut node);
+        node.signal(signal);
+        assert_eq!(node.exit(STOP_BOUND).code(), Some(0), "{signal}: {:?}", node.seen);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let dir = TempDir::new().unwrap();
+    for (signals, codes) in [(["INT", "TERM"], [130, 143]), (["TERM", "INT"], [130, 143])] {
+        // Both signals are made to wait while the process is stopped, so that they arrive
+        // together; even so the orderly stop can be quicker than the second, so try again.
+        let is_cut_short = (0..20).any(|_| {
+            let mut node = node(&dir, &[]);
+            join_of(&mut node);
+            node.signal("STOP");
+            node.signal(signals[0]);
+            node.signal(signals[1]);
+            node.signal("CONT");
+            let code = node.exit(STOP_BOUND).code().unwrap();
+            assert!(code == 0 || codes.contains(&code), "{code}");
+            code != 0
+        });
+        assert!(is_cut_short);
+    }
+}
+
+// ---------------------------------------------------------------- devnet
+
+#[test]
+fn a_devnet_shows_its_mesh_and_welcomes_an_outside_node() {
+    let dir = TempDir::new().unwrap();
+    let mut devnet = start(peerage(dir.path(), &["devnet", "--nodes", "3"]));
+    devnet.contains("the mesh is complete: 6 of 6 views");
+    let join = join_of(&mut devnet);
+    let table: Vec<&str> = devnet
+        .all(From::Stdout)
+        .into_iter()
+        .skip_while(|line| !line.starts_with("who sees whom"))
+        .skip(2)
+        .take(3)
+        .collect();
+    for row in &table {
+        // Its own place, and two arrows with a round trip each.
+        assert_eq!(row.matches('·').count(), 1, "{table:?}");
+        assert_eq!(row.matches(['→', '←']).count(), 2, "{table:?}");
+        assert_eq!(row.matches('.').count(), 2, "{table:?}");
+    }
+    let events = devnet.all(From::Stdout).join("\n");
+    for number in 1..=3 {
+        assert!(events.contains(&format!("  node {number} (")), "{events}");
+    }
+    assert!(events.contains(" sees node 1 ("), "{events}");
+    assert!(!events.contains("outside"), "{events}");
+
+    let mut outside = paste(&dir, &join);
+    let id = id_of(&mut outside);
+    let (short, _) = id.split_once('-').unwrap();
+    devnet.contains(&format!(" sees outside node ({short})"));
+    outside.signal("TERM");
+    outside.exit(STOP_BOUND);
+    devnet.contains(&format!(" lost outside node ({short}), "));
+
+    devnet.signal("INT");
+    assert_eq!(devnet.exit(STOP_BOUND).code(), Some(0));
+    assert!(devnet.all(From::Stderr).is_empty(), "{:?}", devnet.seen);
+}
+
+#[test]
+fn a_closed_stdout_ends_the_output_without_a_panic() {
+    let dir = TempDir::new().unwrap();
+    for args in [&["devnet", "--nodes", "2"][..], &["config"], &["run", "--help"]] {
+        let mut command = peerage(dir.path(), args);
+        // A pipe whose reading end is closed before the first write.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        command.stdout(writer);
+        let (code, _, stderr) = finish(command);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{args:?}");
+    }
+}
