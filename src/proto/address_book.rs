@@ -10,7 +10,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rand::{Rng, seq::SliceRandom};
+use rand::{
+    SeedableRng,
+    seq::{IteratorRandom, SliceRandom},
+};
+use rand_chacha::ChaCha8Rng;
 
 use crate::{
     address::{AddressError, HostPort},
@@ -22,6 +26,9 @@ use crate::{
 
 /// How many failed dials an address survives that never answered.
 const HEARSAY_TRIES: u32 = 3;
+
+/// Among how many due addresses the next to dial is chosen.
+const PICK_FROM: usize = 256;
 
 /// One source may fill at most this part of the book with hearsay.
 const SOURCE_SHARE: usize = 8;
@@ -121,6 +128,7 @@ pub struct AddressBook {
     me: NodeId,
     config: DiscoveryConfig,
     ladder: Ladder,
+    rng: ChaCha8Rng,
     entries: BTreeMap<HostPort, Entry>,
     by_id: BTreeMap<NodeId, BTreeSet<HostPort>>,
     connected: BTreeSet<NodeId>,
@@ -132,11 +140,12 @@ pub struct AddressBook {
 }
 
 impl AddressBook {
-    /// An empty book of the node with this id.
+    /// An empty book of the node with this id, with a seed for its choices.
     #[must_use]
-    pub fn new(me: NodeId, config: DiscoveryConfig) -> Self {
+    pub fn new(me: NodeId, config: DiscoveryConfig, seed: u64) -> Self {
         Self {
             me,
+            rng: ChaCha8Rng::seed_from_u64(seed),
             ladder: Ladder::new(config.redial.clone()),
             config,
             entries: BTreeMap::new(),
@@ -166,8 +175,10 @@ impl AddressBook {
         {
             return Err(NotTaken::Own);
         }
-        if self.entries.contains_key(addr) {
-            self.update(addr, |entry| entry.heard_again(id, source, now));
+        if let Some(known) = self.entries.get(addr) {
+            if !known.is_old_news(id, source) {
+                self.update(addr, |entry| entry.heard_again(id, source, now));
+            }
             return Ok(false);
         }
         if !trusted {
@@ -245,7 +256,8 @@ impl AddressBook {
     }
 
     /// A dial failed. What becomes of the address.
-    pub fn failed(&mut self, addr: &HostPort, now: Moment, rng: &mut impl Rng) -> Fate {
+    pub fn failed(&mut self, addr: &HostPort, now: Moment) -> Fate {
+        let rng = &mut self.rng;
         let Some(entry) = self.entries.get(addr) else { return Fate::Unknown };
         let failures = entry.failures.saturating_add(1);
         let fate = if entry.bootstrap {
@@ -292,8 +304,8 @@ impl AddressBook {
     }
 
     /// The session ended: its addresses may be dialled after the first pause of the ladder.
-    pub fn disconnected(&mut self, id: NodeId, now: Moment, rng: &mut impl Rng) {
-        let pause = self.ladder.pause(1, rng).unwrap_or_default();
+    pub fn disconnected(&mut self, id: NodeId, now: Moment) {
+        let pause = self.ladder.pause(1, &mut self.rng).unwrap_or_default();
         self.set_connected(id, false, |entry| {
             entry.next_try = entry.next_try.max(now + pause);
             entry.lost = true;
@@ -318,12 +330,26 @@ impl AddressBook {
         }
     }
 
-    /// The first address of a line, and when it may be dialled.
+    /// When the first address of a line may be dialled.
     #[must_use]
-    pub fn first(&self, queue: Queue) -> Option<(Moment, &HostPort)> {
+    pub fn due_at(&self, queue: Queue) -> Option<Moment> {
+        self.line(queue).next().map(|(at, _)| at)
+    }
+
+    /// One of the addresses of a line that may be dialled now, at random: if all nodes dialled
+    /// what they heard of first, they would all dial the same.
+    pub fn pick(&mut self, queue: Queue, now: Moment) -> Option<HostPort> {
+        let mut rng = self.rng.clone();
+        let due = self.line(queue).take_while(|(at, _)| *at <= now).take(PICK_FROM);
+        let picked = due.choose(&mut rng).map(|(_, addr)| addr.clone());
+        self.rng = rng;
+        picked
+    }
+
+    fn line(&self, queue: Queue) -> impl Iterator<Item = (Moment, &HostPort)> {
         let start = (queue, Moment::ZERO, min_address());
-        let (found, at, addr) = self.queues.range(start..).next()?;
-        (*found == queue).then_some((*at, addr))
+        let line = self.queues.range(start..).take_while(move |(found, ..)| *found == queue);
+        line.map(|(_, at, addr)| (*at, addr))
     }
 
     /// What is known of an address.
@@ -344,11 +370,10 @@ impl AddressBook {
     /// The proven addresses of nodes that answered within dead-after and were not lost since,
     /// which are those that may be told to others: the ones closest to `near`, else a random choice, at most `max`.
     pub fn advertised(
-        &self,
+        &mut self,
         near: Option<NodeId>,
         max: usize,
         fresh_since: Moment,
-        rng: &mut impl Rng,
     ) -> Vec<(HostPort, NodeId)> {
         let told = |(addr, entry): (&HostPort, &Entry)| {
             let (id, proven) = (entry.id?, entry.proven?);
@@ -359,7 +384,7 @@ impl AddressBook {
         match near {
             Some(near) => found.sort_by_key(|(_, id)| id.distance(near)),
             None if found.len() > max => {
-                found.partial_shuffle(rng, max);
+                found.partial_shuffle(&mut self.rng, max);
                 // `partial_shuffle` leaves its choice at the end.
                 found.reverse();
             }
@@ -462,6 +487,15 @@ impl AddressBook {
 }
 
 impl Entry {
+    /// Whether hearing of it again changes nothing: by far the most frequent case.
+    fn is_old_news(&self, id: Option<NodeId>, source: Source) -> bool {
+        match source {
+            Source::Told(_) => self.proven.is_some() || self.id.is_some() || id.is_none(),
+            Source::Declared(_) => self.proven.is_some() && self.id == id,
+            Source::Bootstrap | Source::Manual => false,
+        }
+    }
+
     /// Whether the operator named it as a first contact.
     #[must_use]
     pub const fn is_bootstrap(&self) -> bool {

@@ -1,8 +1,6 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 use super::*;
 
@@ -20,36 +18,32 @@ fn id(n: u128) -> NodeId {
     NodeId::from_u128(n)
 }
 
-fn rng() -> ChaCha8Rng {
-    ChaCha8Rng::seed_from_u64(7)
-}
-
 fn book() -> AddressBook {
     let config = DiscoveryConfig { book_entries: 80, cold_entries: 4, ..Default::default() };
-    AddressBook::new(ME, config)
+    AddressBook::new(ME, config, 7)
 }
 
 #[test]
 fn hearsay_is_not_advertised_and_a_proven_address_is() {
     let mut book = book();
     assert_eq!(book.learn(&addr(1), Some(id(2)), Source::Told(id(9)), at(0)), Ok(true));
-    assert_eq!(book.advertised(None, 10, at(0), &mut rng()), []);
+    assert_eq!(book.advertised(None, 10, at(0)), []);
     assert!(book.proven(&addr(1), id(2), at(1)));
     assert!(!book.proven(&addr(1), id(2), at(2)));
-    assert_eq!(book.advertised(None, 10, at(0), &mut rng()), [(addr(1), id(2))]);
+    assert_eq!(book.advertised(None, 10, at(0)), [(addr(1), id(2))]);
 }
 
 #[test]
 fn who_has_not_answered_for_dead_after_is_not_advertised_unless_connected() {
     let mut book = book();
     book.proven(&addr(1), id(2), at(0));
-    assert_eq!(book.advertised(None, 10, at(1), &mut rng()), []);
+    assert_eq!(book.advertised(None, 10, at(1)), []);
     book.connected(id(2));
-    assert_eq!(book.advertised(None, 10, at(1000), &mut rng()).len(), 1);
-    book.disconnected(id(2), at(1000), &mut rng());
-    assert_eq!(book.advertised(None, 10, at(0), &mut rng()), [], "a lost peer is not told");
+    assert_eq!(book.advertised(None, 10, at(1000)).len(), 1);
+    book.disconnected(id(2), at(1000));
+    assert_eq!(book.advertised(None, 10, at(0)), [], "a lost peer is not told");
     book.proven(&addr(1), id(2), at(1001));
-    assert_eq!(book.advertised(None, 10, at(1001), &mut rng()).len(), 1);
+    assert_eq!(book.advertised(None, 10, at(1001)).len(), 1);
 }
 
 #[test]
@@ -58,10 +52,10 @@ fn near_gives_the_closest_by_xor() {
     for n in 2..40u16 {
         book.proven(&addr(n), id(u128::from(n)), at(0));
     }
-    let near = book.advertised(Some(id(16)), 3, at(0), &mut rng());
+    let near = book.advertised(Some(id(16)), 3, at(0));
     let ids: Vec<_> = near.iter().map(|(_, id)| id.as_u128()).collect();
     assert_eq!(ids, [16, 17, 18]);
-    assert_eq!(book.advertised(None, 5, at(0), &mut rng()).len(), 5);
+    assert_eq!(book.advertised(None, 5, at(0)).len(), 5);
 }
 
 #[test]
@@ -71,7 +65,7 @@ fn own_and_impossible_addresses_are_refused() {
     assert_eq!(book.learn(&addr(1), Some(ME), told, at(0)), Err(NotTaken::Own));
     book.own(&addr(2), at(0));
     assert_eq!(book.learn(&addr(2), Some(id(5)), told, at(0)), Err(NotTaken::Own));
-    assert_eq!(book.first(Queue::Known), None);
+    assert_eq!(book.due_at(Queue::Known), None);
     let zero: HostPort = "10.0.0.1:0".parse().unwrap();
     let refused = Err(NotTaken::Bad(AddressError::PortZero));
     assert_eq!(book.learn(&zero, None, told, at(0)), refused);
@@ -98,7 +92,7 @@ fn an_address_that_never_answered_is_forgotten_after_three_dials() {
     let mut fates = Vec::new();
     for _ in 0..3 {
         book.dialling(&addr(1));
-        fates.push(book.failed(&addr(1), at(0), &mut rng()));
+        fates.push(book.failed(&addr(1), at(0)));
     }
     assert!(matches!(fates[..], [Fate::Retry(_), Fate::Retry(_), Fate::Forgotten]));
     assert!(book.is_empty() && book.hearsay.is_empty());
@@ -109,11 +103,11 @@ fn a_proven_address_climbs_the_ladder_and_goes_cold_but_stays() {
     let mut book = book();
     book.proven(&addr(1), id(2), at(0));
     for n in 1..=5 {
-        let fate = book.failed(&addr(1), at(0), &mut rng());
+        let fate = book.failed(&addr(1), at(0));
         assert!(matches!(fate, Fate::Retry(_)), "{n}: {fate:?}");
     }
     for _ in 0..10 {
-        assert!(matches!(book.failed(&addr(1), at(0), &mut rng()), Fate::Cold(_)));
+        assert!(matches!(book.failed(&addr(1), at(0)), Fate::Cold(_)));
     }
     assert!(book.proven(&addr(1), id(2), at(9)), "coming back from the cold is news");
 }
@@ -124,7 +118,7 @@ fn the_cold_tier_keeps_those_heard_from_last() {
     for n in 1..=6u16 {
         book.proven(&addr(n), id(u128::from(n) + 1), at(u64::from(n)));
         for _ in 0..6 {
-            book.failed(&addr(n), at(100), &mut rng());
+            book.failed(&addr(n), at(100));
         }
     }
     let left: Vec<_> = book.iter().map(|(addr, _)| addr.clone()).collect();
@@ -136,12 +130,10 @@ fn a_bootstrap_is_retried_for_ever_and_never_later_than_its_cap() {
     let mut book = book();
     book.learn(&addr(1), None, Source::Bootstrap, at(0)).unwrap();
     for _ in 0..100 {
-        let Fate::Retry(next) = book.failed(&addr(1), at(0), &mut rng()) else {
-            panic!("given up")
-        };
+        let Fate::Retry(next) = book.failed(&addr(1), at(0)) else { panic!("given up") };
         assert!(next <= at(75));
     }
-    assert!(book.first(Queue::Bootstrap).is_some());
+    assert!(book.due_at(Queue::Bootstrap).is_some());
 }
 
 #[test]
@@ -149,13 +141,13 @@ fn a_connected_nodes_addresses_are_not_dialled_but_its_own_word_is_checked() {
     let mut book = book();
     book.learn(&addr(1), Some(id(2)), Source::Told(id(9)), at(0)).unwrap();
     book.connected(id(2));
-    assert_eq!(book.first(Queue::Known), None);
+    assert_eq!(book.due_at(Queue::Known), None);
     book.learn(&addr(2), Some(id(2)), Source::Declared(id(2)), at(0)).unwrap();
-    assert_eq!(book.first(Queue::Feeler), Some((at(0), &addr(2))));
+    assert_eq!(book.pick(Queue::Feeler, at(0)), Some(addr(2)));
     book.proven(&addr(2), id(2), at(1));
-    assert_eq!(book.first(Queue::Feeler), None);
-    book.disconnected(id(2), at(5), &mut rng());
-    assert!(book.first(Queue::Known).is_some_and(|(when, _)| when > at(5)));
+    assert_eq!(book.due_at(Queue::Feeler), None);
+    book.disconnected(id(2), at(5));
+    assert!(book.due_at(Queue::Known).is_some_and(|when| when > at(5)));
 }
 
 proptest! {
@@ -163,7 +155,6 @@ proptest! {
     #[test]
     fn the_indices_agree_with_the_entries(ops in proptest::collection::vec((0u8..8, 0u16..12, 0u128..5), 1..150)) {
         let mut book = book();
-        let mut rng = rng();
         for (n, (op, a, who)) in ops.into_iter().enumerate() {
             let (now, a, who) = (at(n as u64), addr(a), id(who + 2));
             match op {
@@ -172,9 +163,9 @@ proptest! {
                 2 => drop(book.learn(&a, None, Source::Bootstrap, now)),
                 3 => book.dialling(&a),
                 4 => drop(book.proven(&a, who, now)),
-                5 => drop(book.failed(&a, now, &mut rng)),
+                5 => drop(book.failed(&a, now)),
                 6 => book.connected(who),
-                _ => book.disconnected(who, now, &mut rng),
+                _ => book.disconnected(who, now),
             }
             let mut queued = 0;
             for (a, e) in book.iter() {

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
-use rand::{SeedableRng, seq::IteratorRandom};
+use rand::{Rng, SeedableRng, seq::IteratorRandom};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
@@ -123,11 +123,12 @@ impl Explorer {
         seed: u64,
         now: Moment,
     ) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         Self {
             me,
             dead_after,
-            rng: ChaCha8Rng::seed_from_u64(seed),
-            book: AddressBook::new(me, config.clone()),
+            book: AddressBook::new(me, config.clone(), rng.random()),
+            rng,
             own,
             announced: None,
             peers: BTreeMap::new(),
@@ -185,7 +186,7 @@ impl Explorer {
     /// A session ended.
     pub fn peer_down(&mut self, now: Moment, info: &PeerInfo, out: &mut Vec<Output>) {
         self.peers.remove(&info.id);
-        self.book.disconnected(info.id, now, &mut self.rng);
+        self.book.disconnected(info.id, now);
         self.reply = None;
         self.refresh_soon(now);
         self.tick(now, out);
@@ -265,7 +266,7 @@ impl Explorer {
             return reply.clone();
         }
         let fresh_since = Moment::ZERO + now.since(Moment::ZERO + self.dead_after);
-        let mut peers = self.book.advertised(near, max, fresh_since, &mut self.rng);
+        let mut peers = self.book.advertised(near, max, fresh_since);
         fit_line(&mut peers);
         let reply = Encoded::addr(&peers);
         if plain {
@@ -345,7 +346,7 @@ impl Explorer {
             let until = now + jittered(pause, &mut self.rng);
             return self.book.postpone(addr, until);
         }
-        let fate = match self.book.failed(addr, now, &mut self.rng) {
+        let fate = match self.book.failed(addr, now) {
             Fate::Forgotten => Kind::Forgotten,
             Fate::Cold(_) => Kind::WentCold,
             Fate::Retry(_) | Fate::Unknown => return,
@@ -412,22 +413,22 @@ impl Explorer {
     pub fn tick(&mut self, now: Moment, out: &mut Vec<Output>) {
         self.resolve_due(now, out);
         self.refresh_due(now, out);
-        while self.in_flight < self.config.dials_in_flight {
-            let due =
-                |queue| self.book.first(queue).filter(|(at, _)| *at <= now).map(|(_, a)| a.clone());
-            let next = due(Queue::Bootstrap)
-                .map(|addr| (addr, Purpose::Session))
-                .or_else(|| due(Queue::Feeler).map(|addr| (addr, Purpose::Feeler)))
-                .or_else(|| {
-                    let known = self.wants_sessions().then(|| due(Queue::Known)).flatten();
-                    known.map(|addr| (addr, Purpose::Session))
-                });
-            let Some((addr, purpose)) = next else { break };
-            if self.dial_rate.take(now, 1) == 0 {
-                break;
-            }
+        while self.in_flight < self.config.dials_in_flight
+            && self.dial_rate.next_token(now) <= now
+            && let Some((addr, purpose)) = self.next_dial(now)
+        {
+            self.dial_rate.take(now, 1);
             self.start_dial(addr, purpose, out);
         }
+    }
+
+    fn next_dial(&mut self, now: Moment) -> Option<(HostPort, Purpose)> {
+        let mut lines = vec![Queue::Bootstrap, Queue::Feeler];
+        lines.extend(self.wants_sessions().then_some(Queue::Known));
+        lines.into_iter().find_map(|queue| {
+            let purpose = if queue == Queue::Feeler { Purpose::Feeler } else { Purpose::Session };
+            Some((self.book.pick(queue, now)?, purpose))
+        })
     }
 
     fn start_dial(&mut self, addr: HostPort, purpose: Purpose, out: &mut Vec<Output>) {
@@ -497,7 +498,7 @@ impl Explorer {
             let token = self.dial_rate.next_token(now);
             let known = self.wants_sessions().then_some(Queue::Known);
             let queues = [Some(Queue::Bootstrap), Some(Queue::Feeler), known];
-            let first = |queue| self.book.first(queue).map(|(at, _)| at.max(token));
+            let first = |queue| self.book.due_at(queue).map(|at| at.max(token));
             let dial = queues.into_iter().flatten().filter_map(first).min();
             next = next.into_iter().chain(dial).min();
         }
