@@ -16,6 +16,7 @@ pub mod peer;
 pub mod proto;
 pub mod reason;
 pub mod sim;
+pub mod testkit;
 pub mod transport;
 pub mod wire;
 

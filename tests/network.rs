@@ -1,4 +1,5 @@
 //! Whole networks over the in-memory transport, under a virtual clock.
+#![allow(clippy::indexing_slicing, reason = "a test may panic")]
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,5 @@
 //! Nodes over loopback TCP, in one process.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 use std::time::Duration;
 

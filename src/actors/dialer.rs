@@ -115,12 +115,12 @@ impl<T: Transport + Unpin> Handler<Resolve> for Dialer<T> {
     type Result = ();
 
     fn handle(&mut self, Resolve(name): Resolve, ctx: &mut Context<Self>) {
-        let resolving = self.transport.resolve(&name);
+        let transport = self.transport.clone();
         let due: Moment = self.launcher.env().clock.now() + self.timeout;
         let deadline = self.launcher.env().clock.instant(due);
         let answer = self.resolved.clone();
         let resolve = async move {
-            let addrs = match tokio::time::timeout_at(deadline, resolving).await {
+            let addrs = match tokio::time::timeout_at(deadline, transport.resolve(&name)).await {
                 Ok(Ok(addrs)) => Ok(addrs.into_iter().map(HostPort::from).collect()),
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_elapsed) => Err("no answer from the resolver in time".to_owned()),

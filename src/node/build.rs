@@ -15,7 +15,7 @@ use crate::{
         discovery::{Discovery, Ports},
         journal::{Journal, JournalPort},
         listener::Listener,
-        registry::{Directory, Registry, Subscribe},
+        registry::{Directory, Registry, Stop, Subscribe},
         session::{Env, HelloTemplate, Launcher, Workers},
         vital::Watch,
     },
@@ -69,7 +69,8 @@ impl Node {
     /// A node over TCP, to be configured and started.
     #[must_use]
     pub fn builder() -> NodeBuilder<Tcp> {
-        NodeBuilder { config: NodeConfig::default(), transport: Tcp, seed: rand::random() }
+        let (config, seed) = (NodeConfig::default(), rand::random());
+        NodeBuilder { config, transport: Tcp, seed, proven: Vec::new() }
     }
 }
 
@@ -79,6 +80,7 @@ pub struct NodeBuilder<T = Tcp> {
     config: NodeConfig,
     transport: T,
     seed: u64,
+    proven: Vec<(HostPort, NodeId)>,
 }
 
 impl<T> NodeBuilder<T> {
@@ -110,10 +112,18 @@ impl<T> NodeBuilder<T> {
         self
     }
 
+    /// Starts with addresses that an earlier run has proven, so that the node needs no bootstrap to
+    /// find its network again. They are told to others until dead-after has passed, as if they had
+    /// been proven at the start; addresses that nobody could dial are left out.
+    #[must_use]
+    pub fn proven(self, proven: Vec<(HostPort, NodeId)>) -> Self {
+        Self { proven, ..self }
+    }
+
     /// Runs over another transport.
     #[must_use]
     pub fn transport<U: Transport>(self, transport: U) -> NodeBuilder<U> {
-        NodeBuilder { config: self.config, transport, seed: self.seed }
+        NodeBuilder { config: self.config, transport, seed: self.seed, proven: self.proven }
     }
 }
 
@@ -128,23 +138,26 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         System::try_current().ok_or(StartError::NoSystem)?;
         let listeners = self.bind().await?;
         let listening: Vec<HostPort> = listeners.iter().map(|(_, addr)| addr.clone()).collect();
-        let Self { config, transport, seed } = self;
+        let Self { config, transport, seed, proven } = self;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let me = NodeId::random(&mut rng);
-        let clock = Clock::start();
+        let core = Core::start(me, &config);
         let settled = Settled::new(config.advertise.clone(), &listening);
-        let explorer = Explorer::new(
+        let mut explorer = Explorer::new(
             me,
             config.discovery.clone(),
             config.liveness.dead_after,
             OwnAddress::new(settled.clone()),
             rng.random(),
-            clock.now(),
+            core.clock.now(),
         );
+        explorer.remember(core.clock.now(), &proven);
         let hello = HelloTemplate::new(me, &config, settled);
-        let inner = wire_up(me, clock, config, transport, explorer, hello, listeners, listening);
+        let (discovery, dialer, launcher) = core.explore(transport, config, explorer, hello);
+        let mut stop_first = core.listen::<T>(listeners, &launcher);
+        stop_first.extend([dialer, discovery.clone().recipient()]);
         tracing::debug!(id = %me, "node started");
-        Ok(NodeHandle::new(inner))
+        Ok(NodeHandle::new(Inner { core, listening, discovery, stop_first }))
     }
 
     async fn bind(&self) -> Result<Vec<(T::Listener, HostPort)>, StartError> {
@@ -166,85 +179,99 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
     }
 }
 
-/// The graph of `actors/mod.rs`. The one cycle, discovery to dialer to session to discovery, is
-/// tied by making discovery's context first.
-fn wire_up<T: Transport + Unpin>(
-    me: NodeId,
-    clock: Clock,
-    config: NodeConfig,
-    transport: T,
-    explorer: Explorer,
-    hello: HelloTemplate,
-    listeners: Vec<(T::Listener, HostPort)>,
-    listening: Vec<HostPort>,
-) -> Inner {
-    let watch = Watch::new();
-    let directory = Directory::default();
-    let routes = Arc::new(Routes::default());
-    let others = (1..config.workers).map(|_| Arbiter::new().handle()).collect();
-    let workers = Arc::new(Workers::new(others));
+/// What a node has before it finds anybody: the actors that all others report to.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) me: NodeId,
+    pub(super) clock: Clock,
+    pub(super) watch: Watch,
+    pub(super) directory: Directory,
+    pub(super) routes: Arc<Routes>,
+    pub(super) workers: Arc<Workers>,
+    pub(super) registry: Addr<Registry>,
+    pub(super) journal: Addr<Journal>,
+    pub(super) journal_port: JournalPort,
+}
 
-    let journal_addr = Journal::start(config.journal_entries, Some(watch.guard("journal")));
-    let journal = JournalPort::new(journal_addr.clone().recipient());
-    let vital = Some(watch.guard("registry"));
-    let registry =
-        Registry::new(me, config.limits, clock, directory.clone(), journal.clone(), vital).start();
-    let mut launcher = None;
-    let mut dialer_stop = None;
-    let discovery = Discovery::create(|ctx| {
-        let env = Arc::new(Env {
+impl Core {
+    fn start(me: NodeId, config: &NodeConfig) -> Self {
+        let clock = Clock::start();
+        let watch = Watch::new();
+        let directory = Directory::default();
+        let others = (1..config.workers).map(|_| Arbiter::new().handle()).collect();
+        let journal = Journal::start(config.journal_entries, Some(watch.guard("journal")));
+        let journal_port = JournalPort::new(journal.clone().recipient());
+        let vital = Some(watch.guard("registry"));
+        let (table, notes) = (directory.clone(), journal_port.clone());
+        let registry = Registry::new(me, config.limits, clock, table, notes, vital).start();
+        Self {
             me,
             clock,
-            hello,
-            routes: routes.clone(),
-            registry: registry.clone().recipient(),
-            discovery: ctx.address().recipient(),
-            journal: journal.clone(),
-            config: config.clone(),
-        });
-        let sessions = launcher.insert(Launcher::new(env, workers.clone())).clone();
-        let dialer = Dialer::new(
-            transport,
-            sessions,
-            config.discovery.dial_timeout,
-            ctx.address().recipient(),
-            ctx.address().recipient(),
-            Some(watch.guard("dialer")),
-        )
-        .start();
-        dialer_stop = Some(dialer.clone().recipient());
-        let ports = Ports {
-            dial: dialer.clone().recipient(),
-            resolve: dialer.recipient(),
-            announce: registry.clone().recipient(),
-            journal: journal.clone(),
-        };
-        Discovery::new(explorer, config.bootstrap, clock, ports, Some(watch.guard("discovery")))
-    });
-    registry.do_send(Subscribe(discovery.clone().recipient()));
-
-    let mut stop_first = Vec::new();
-    if let Some(launcher) = launcher {
-        for (listener, addr) in listeners {
-            let vital = Some(watch.guard("listener"));
-            let listener = Listener::start::<T>(listener, addr, launcher.clone(), vital);
-            stop_first.push(listener.recipient());
+            watch,
+            directory,
+            routes: Arc::default(),
+            workers: Arc::new(Workers::new(others)),
+            registry,
+            journal,
+            journal_port,
         }
     }
-    stop_first.extend(dialer_stop);
-    stop_first.push(discovery.clone().recipient());
-    Inner {
-        me,
-        listening,
-        clock,
-        watch,
-        directory,
-        routes,
-        registry,
-        discovery,
-        journal: journal_addr,
-        journal_port: journal,
-        stop_first,
-        workers,
+
+    /// Starts discovery and its dialer, and makes the launcher of sessions. They form the graph's
+    /// one cycle (discovery to dialer to session to discovery), which is tied by making
+    /// discovery's context first.
+    fn explore<T: Transport + Unpin>(
+        &self,
+        transport: T,
+        config: NodeConfig,
+        explorer: Explorer,
+        hello: HelloTemplate,
+    ) -> (Addr<Discovery>, Recipient<Stop>, Launcher) {
+        let ctx = Context::new();
+        let discovery: Addr<Discovery> = ctx.address();
+        let bootstrap = config.bootstrap.clone();
+        let timeout = config.discovery.dial_timeout;
+        let env = Arc::new(Env {
+            me: self.me,
+            config,
+            clock: self.clock,
+            hello,
+            routes: self.routes.clone(),
+            registry: self.registry.clone().recipient(),
+            discovery: discovery.clone().recipient(),
+            journal: self.journal_port.clone(),
+        });
+        let launcher = Launcher::new(env, self.workers.clone());
+        let dialer = Dialer::new(
+            transport,
+            launcher.clone(),
+            timeout,
+            discovery.clone().recipient(),
+            discovery.clone().recipient(),
+            Some(self.watch.guard("dialer")),
+        )
+        .start();
+        let ports = Ports {
+            dial: dialer.clone().recipient(),
+            resolve: dialer.clone().recipient(),
+            announce: self.registry.clone().recipient(),
+            journal: self.journal_port.clone(),
+        };
+        let vital = Some(self.watch.guard("discovery"));
+        ctx.run(Discovery::new(explorer, bootstrap, self.clock, ports, vital));
+        self.registry.do_send(Subscribe(discovery.clone().recipient()));
+        (discovery, dialer.recipient(), launcher)
+    }
+
+    fn listen<T: Transport>(
+        &self,
+        listeners: Vec<(T::Listener, HostPort)>,
+        launcher: &Launcher,
+    ) -> Vec<Recipient<Stop>> {
+        let start = |(listener, addr)| {
+            let vital = Some(self.watch.guard("listener"));
+            Listener::start::<T>(listener, addr, launcher.clone(), vital).recipient()
+        };
+        listeners.into_iter().map(start).collect()
     }
 }

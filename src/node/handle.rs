@@ -5,19 +5,18 @@ use std::{sync::Arc, time::Duration};
 use actix::prelude::*;
 use tokio::time::timeout;
 
+use super::build::Core;
 use crate::{
     actors::{
         discovery::{Book, BookEntry, DialError, DialNow, Discovery},
-        journal::{Find, Journal, JournalPort},
-        registry::{
-            Directory, Disconnect, PeerEvent, PeerList, Registry, Sent, ShutDown, Stop, Subscribe,
-        },
-        session::{PeerHandle, Workers},
-        vital::{NodeFailure, Watch},
+        journal::Find,
+        registry::{Disconnect, PeerEvent, PeerList, Sent, ShutDown, Stop, Subscribe},
+        session::PeerHandle,
+        vital::NodeFailure,
     },
     address::HostPort,
     clock::Clock,
-    extension::{PeerMessage, Received, RegisterError, Routes},
+    extension::{PeerMessage, Received, RegisterError},
     ids::NodeId,
     outbox::SendError,
     peer::PeerInfo,
@@ -41,19 +40,11 @@ pub struct NodeHandle {
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) me: NodeId,
+    pub(super) core: Core,
     pub(super) listening: Vec<HostPort>,
-    pub(super) clock: Clock,
-    pub(super) watch: Watch,
-    pub(super) directory: Directory,
-    pub(super) routes: Arc<Routes>,
-    pub(super) registry: Addr<Registry>,
     pub(super) discovery: Addr<Discovery>,
-    pub(super) journal: Addr<Journal>,
-    pub(super) journal_port: JournalPort,
     /// Whatever makes new sessions.
     pub(super) stop_first: Vec<Recipient<Stop>>,
-    pub(super) workers: Arc<Workers>,
 }
 
 impl NodeHandle {
@@ -64,7 +55,7 @@ impl NodeHandle {
     /// The node's id.
     #[must_use]
     pub fn id(&self) -> NodeId {
-        self.inner.me
+        self.inner.core.me
     }
 
     /// The addresses that the node listens on, with the ports it got.
@@ -76,12 +67,12 @@ impl NodeHandle {
     /// The node's clock, to read the moments in its answers.
     #[must_use]
     pub fn clock(&self) -> Clock {
-        self.inner.clock
+        self.inner.core.clock
     }
 
     /// The connected peers, by id.
     pub async fn peers(&self) -> Vec<PeerInfo> {
-        self.inner.registry.send(PeerList).await.unwrap_or_default()
+        self.inner.core.registry.send(PeerList).await.unwrap_or_default()
     }
 
     /// What is known of addresses.
@@ -91,18 +82,18 @@ impl NodeHandle {
 
     /// What the node decided and why, oldest first.
     pub async fn journal(&self, query: JournalQuery) -> Vec<Decision> {
-        self.inner.journal.send(Find(query)).await.unwrap_or_default()
+        self.inner.core.journal.send(Find(query)).await.unwrap_or_default()
     }
 
     /// How many decisions the journal was too busy to keep.
     #[must_use]
     pub fn journal_lost(&self) -> u64 {
-        self.inner.journal_port.lost()
+        self.inner.core.journal_port.lost()
     }
 
     /// Has every later [`PeerEvent`] sent to an actor, after an `Up` for each peer there is now.
     pub async fn subscribe(&self, subscriber: Recipient<PeerEvent>) {
-        if self.inner.registry.send(Subscribe(subscriber)).await.is_err() {
+        if self.inner.core.registry.send(Subscribe(subscriber)).await.is_err() {
             tracing::debug!("subscribed to a node that has stopped");
         }
     }
@@ -115,13 +106,13 @@ impl NodeHandle {
         &self,
         actor: Recipient<Received<M>>,
     ) -> Result<(), RegisterError> {
-        self.inner.routes.register(actor)
+        self.inner.core.routes.register(actor)
     }
 
     /// The way to a peer, to keep and send by; `None` if it is not connected.
     #[must_use]
     pub fn peer(&self, id: NodeId) -> Option<PeerHandle> {
-        self.inner.directory.get(id)
+        self.inner.core.directory.get(id)
     }
 
     /// Sends a message to a peer. Never blocks; accepted means that it will be written unless the
@@ -131,7 +122,7 @@ impl NodeHandle {
     /// The message was not accepted, and why.
     pub fn send<M: PeerMessage>(&self, to: NodeId, message: &M) -> Result<(), SendError> {
         let encoded = message.encode().or(Err(SendError::NotEncodable))?;
-        self.inner.directory.send(to, &encoded)
+        self.inner.core.directory.send(to, &encoded)
     }
 
     /// Sends a message to every connected peer, encoded once. Never blocks.
@@ -146,7 +137,7 @@ impl NodeHandle {
     /// Sends what is already encoded to every connected peer but one. Never blocks.
     #[must_use]
     pub fn send_encoded(&self, message: &Encoded, except: Option<NodeId>) -> Sent {
-        self.inner.directory.send_all(message, except)
+        self.inner.core.directory.send_all(message, except)
     }
 
     /// Dials an address now, and tells who is there once there is a session.
@@ -160,31 +151,31 @@ impl NodeHandle {
     /// Ends the session with a peer, with `bye` and this reason. Whether there was one. The node
     /// may meet the peer again.
     pub async fn disconnect(&self, id: NodeId, reason: CloseReason) -> bool {
-        self.inner.registry.send(Disconnect { id, reason }).await.unwrap_or(false)
+        self.inner.core.registry.send(Disconnect { id, reason }).await.unwrap_or(false)
     }
 
     /// Resolves when an actor that the node cannot do without has died. The node should then be
     /// stopped.
     pub async fn failed(&self) -> NodeFailure {
-        self.inner.watch.failed().await
+        self.inner.core.watch.failed().await
     }
 
     /// Stops the node: no new sessions, `bye shutdown` to all peers, everything written, all
     /// actors ended. Takes at most about one and a half seconds.
     pub async fn stop(&self) {
         let inner = &self.inner;
-        if !inner.watch.stopping() {
+        if !inner.core.watch.stopping() {
             return;
         }
         for maker in &inner.stop_first {
             end(maker.send(Stop)).await;
         }
-        if timeout(STOP_GRACE, end(inner.registry.send(ShutDown))).await.is_err() {
+        if timeout(STOP_GRACE, end(inner.core.registry.send(ShutDown))).await.is_err() {
             tracing::warn!("some sessions did not end in time");
         }
-        end(inner.registry.send(Stop)).await;
-        inner.workers.stop();
-        tracing::debug!(id = %inner.me, "node stopped");
+        end(inner.core.registry.send(Stop)).await;
+        inner.core.workers.stop();
+        tracing::debug!(id = %inner.core.me, "node stopped");
     }
 }
 

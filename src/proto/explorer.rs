@@ -143,6 +143,13 @@ impl Explorer {
         }
     }
 
+    /// What an earlier run has proven.
+    pub fn remember(&mut self, now: Moment, proven: &[(HostPort, NodeId)]) {
+        for (addr, id) in proven {
+            self.book.proven(addr, *id, now);
+        }
+    }
+
     /// Starts with these first contacts, and with what is known of the own address.
     pub fn start(&mut self, now: Moment, bootstrap: &[HostPort], out: &mut Vec<Output>) {
         for addr in bootstrap {

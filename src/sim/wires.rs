@@ -195,7 +195,7 @@ impl Wires {
         (dialer, listener, latency)
     }
 
-    async fn dial(self, from: IpAddr, to: SocketAddr) -> io::Result<Accepted> {
+    async fn dial(&self, from: IpAddr, to: SocketAddr) -> io::Result<Accepted> {
         let lost = {
             let mut state = self.state.lock();
             let loss = state.dial_loss;
@@ -272,12 +272,12 @@ impl Transport for Endpoint {
         })
     }
 
-    fn dial(&self, addr: SocketAddr) -> impl Future<Output = io::Result<Accepted>> + 'static {
-        self.wires.clone().dial(self.host, addr)
+    async fn dial(&self, addr: SocketAddr) -> io::Result<Accepted> {
+        self.wires.dial(self.host, addr).await
     }
 
-    fn resolve(&self, _: &HostPort) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + 'static {
-        async { Err(io::Error::new(io::ErrorKind::NotFound, "the simulation has no names")) }
+    async fn resolve(&self, _: &HostPort) -> io::Result<Vec<SocketAddr>> {
+        Err(io::Error::new(io::ErrorKind::NotFound, "the simulation has no names"))
     }
 
     fn park(stream: SimStream) -> io::Result<SimStream> {

@@ -54,16 +54,10 @@ pub trait Transport: Clone + fmt::Debug + Send + 'static {
     ) -> Poll<io::Result<Connection<Self::Stream>>>;
 
     /// Connects to an address.
-    fn dial(
-        &self,
-        addr: SocketAddr,
-    ) -> impl Future<Output = io::Result<Connection<Self::Stream>>> + 'static;
+    fn dial(&self, addr: SocketAddr) -> impl Future<Output = io::Result<Connection<Self::Stream>>>;
 
     /// All addresses of a name.
-    fn resolve(
-        &self,
-        name: &HostPort,
-    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + 'static;
+    fn resolve(&self, name: &HostPort) -> impl Future<Output = io::Result<Vec<SocketAddr>>>;
 
     /// Makes a connection ready to move to another thread.
     ///

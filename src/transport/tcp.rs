@@ -49,23 +49,14 @@ impl Transport for Tcp {
         })
     }
 
-    fn dial(
-        &self,
-        addr: SocketAddr,
-    ) -> impl Future<Output = io::Result<Connection<TcpStream>>> + 'static {
-        async move { connection(TcpStream::connect(addr).await?, addr) }
+    async fn dial(&self, addr: SocketAddr) -> io::Result<Connection<TcpStream>> {
+        connection(TcpStream::connect(addr).await?, addr)
     }
 
-    fn resolve(
-        &self,
-        name: &HostPort,
-    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + 'static {
-        let name = name.clone();
-        async move {
-            match name.host() {
-                Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, name.port())]),
-                Host::Name(host) => Ok(lookup_host((&**host, name.port())).await?.collect()),
-            }
+    async fn resolve(&self, name: &HostPort) -> io::Result<Vec<SocketAddr>> {
+        match name.host() {
+            Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, name.port())]),
+            Host::Name(host) => Ok(lookup_host((&**host, name.port())).await?.collect()),
         }
     }
 

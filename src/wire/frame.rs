@@ -5,7 +5,7 @@
 //! it where it can, skips unknown fields without building them, and nests no deeper than
 //! `serde_json`'s own limit.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -186,6 +186,9 @@ impl From<RawEntry> for AddrEntry {
     }
 }
 
+/// How many pongs [`Encoded::pongs`] makes at once: somewhat less than one read can ask for.
+pub const MAX_PONGS: usize = 1024;
+
 const PING_LINE: &[u8] = br#"{"msgtype":"ping"}"#;
 const PONG_LINE: &[u8] = br#"{"msgtype":"pong"}"#;
 
@@ -211,6 +214,14 @@ impl Encoded {
     pub const PONG: Self = Self(Bytes::from_static(b"{\"msgtype\":\"pong\"}\n"));
     /// `getaddr` with nothing asked for in particular.
     pub const GETADDR: Self = Self(Bytes::from_static(b"{\"msgtype\":\"getaddr\"}\n"));
+
+    /// As many `pong`s as were asked for, as one; no more than [`MAX_PONGS`] are made at once.
+    #[must_use]
+    pub fn pongs(n: usize) -> Self {
+        static MANY: LazyLock<Bytes> =
+            LazyLock::new(|| Encoded::PONG.bytes().repeat(MAX_PONGS).into());
+        Self(MANY.slice(..n.min(MAX_PONGS) * Self::PONG.bytes().len()))
+    }
 
     /// A body under its msgtype.
     ///

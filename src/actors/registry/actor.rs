@@ -113,8 +113,9 @@ impl Registry {
     }
 
     fn down(&mut self, now: Moment, info: PeerInfo, reason: CloseReason) {
-        self.directory.remove(info.id);
-        let Some(peer) = self.peer(info) else { return };
+        // The table may have dropped the link by now; the directory has it until here.
+        let Some(handle) = self.directory.remove(info.id) else { return };
+        let peer = Peer { info, handle };
         let note = Decision::new(now, Kind::SessionDown, reason.code().to_owned());
         let by = if matches!(reason, CloseReason::Peer(_)) { "said the peer" } else { "" };
         self.note(note.detail(by), &peer.info);

@@ -27,8 +27,8 @@ impl Directory {
         self.peers.write().insert(handle.id(), handle);
     }
 
-    pub(super) fn remove(&self, id: NodeId) {
-        self.peers.write().remove(&id);
+    pub(super) fn remove(&self, id: NodeId) -> Option<PeerHandle> {
+        self.peers.write().remove(&id)
     }
 
     /// The way to a peer.

@@ -19,7 +19,7 @@ use crate::{
     clock::Moment,
     extension::DeliverError,
     ids::LinkId,
-    outbox::Outbox,
+    outbox::{Outbox, SendError},
     peer::Direction,
     proto::{
         explorer::Proof,
@@ -28,7 +28,7 @@ use crate::{
     },
     reason::CloseReason,
     transport::{Connection, Transport},
-    wire::{Encoded, Hello},
+    wire::{Encoded, Hello, frame::MAX_PONGS},
 };
 
 /// How a session came to be.
@@ -59,6 +59,8 @@ pub struct Session {
     end: EndGuard,
     // What is under way.
     pub(super) credits: Arc<Semaphore>,
+    /// Pings that have not been answered yet.
+    owed_pongs: usize,
     /// Messages of msgtypes that nobody registered.
     unknown: u64,
 }
@@ -114,6 +116,7 @@ impl Session {
                 outbox,
                 end,
                 credits,
+                owed_pongs: 0,
                 unknown: 0,
             }
         })
@@ -149,7 +152,7 @@ impl Session {
     pub(super) fn line(&mut self, now: Moment, line: Option<&[u8]>) {
         match self.link.line(now, line) {
             Action::Nothing => {}
-            Action::Pong => self.reply(&Encoded::PONG),
+            Action::Pong => self.owed_pongs += 1,
             Action::Rtt(sample) => self.tell_registry(LinkNews::Pong(sample)),
             Action::Addr(entries) => self.ask(Question::Addrs(entries)),
             Action::GetAddr { near, max } => self.ask(Question::GetAddr { near, max }),
@@ -160,6 +163,20 @@ impl Session {
             Action::Close(reason, detail) => self.close(now, reason, detail),
             Action::PeerBye(reason, detail) => self.end(now, reason, detail, false),
         }
+    }
+
+    /// Answers the pings of a batch together. Whether the outbox had room: if not, nothing more is
+    /// read until it has.
+    pub(super) fn answer_pings(&mut self) -> bool {
+        while self.owed_pongs > 0 {
+            let n = self.owed_pongs.min(MAX_PONGS);
+            match self.outbox.push(&Encoded::pongs(n)) {
+                Ok(()) => self.owed_pongs -= n,
+                Err(SendError::OutboxFull) => return false,
+                Err(_closing) => self.owed_pongs = 0,
+            }
+        }
+        true
     }
 
     /// The peer has closed its side. What it asked before is answered by now.
@@ -248,8 +265,8 @@ impl Session {
 
     // --- The ways out -----------------------------------------------------------------------
 
-    /// Answers the peer. The pipe does not read while the outbox is crowded, so there is room;
-    /// should there be none, the stall timer ends the session as slow.
+    /// Tells the peer something of the session's own. There is room unless the peer does not read,
+    /// and then the stall timer ends the session as slow.
     fn reply(&self, frame: &Encoded) {
         if let Err(error) = self.outbox.push(frame) {
             tracing::debug!(link = self.id.0, %error, "reply not queued");
@@ -300,6 +317,7 @@ impl Session {
         if self.link.is_closing() {
             return;
         }
+        self.answer_pings();
         self.link.close(now);
         let farewell = match &reason {
             _ if !bye => None,

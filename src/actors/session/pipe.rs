@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         if session.is_closing() {
             return self.discard(session, now, task);
         }
-        if !session.is_reading() || session.outbox.status().crowded {
+        if !session.is_reading() || session.outbox.status().crowded || !session.answer_pings() {
             return Step::Wait;
         }
         if let Some(refill) = &mut self.refill {
@@ -143,6 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
                 Line::TooLong => session.line(now, None),
             }
         }
+        session.answer_pings();
         if !chunk.is_empty() && !session.is_closing() {
             self.backlog = chunk.to_vec();
         }
@@ -310,7 +311,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ActorFuture<Session> for Pipe<S> {
                 return Poll::Ready(());
             }
             let more = steps.contains(&Step::Again);
-            if !more && !(this.writing.is_empty() && session.outbox.register(task.waker())) {
+            // A blocked write is woken by the stream, everything else by the next frame.
+            let blocked = !this.writing.is_empty();
+            if !more && (blocked || !session.outbox.register(task.waker())) {
                 return Poll::Pending;
             }
         }

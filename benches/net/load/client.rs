@@ -1,0 +1,160 @@
+//! One connection of the load generator: as little work per line as can be, so that the server and not
+//! this side is what is measured.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use memchr::memchr_iter;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
+use uuid::Uuid;
+
+use crate::{
+    Result,
+    wire::{MAX_LINE, PONG},
+};
+
+/// The kind of line that a load waits for; all others are skipped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    prefix: &'static [u8],
+    min_len: usize,
+}
+
+impl Wanted {
+    pub(crate) const HELLO: Self = Self::new(b"{\"msgtype\":\"hello\"");
+    pub(crate) const PONG: Self = Self::new(b"{\"msgtype\":\"pong\"");
+    /// Longer than what a server says of its own address after the handshake.
+    pub(crate) const FULL_ADDR: Self =
+        Self { min_len: 2000, ..Self::new(b"{\"msgtype\":\"addr\"") };
+
+    const fn new(prefix: &'static [u8]) -> Self {
+        Self { prefix, min_len: 0 }
+    }
+
+    /// A fan-out line with at least this much text; shorter ones are probes.
+    pub(crate) const fn fan(text: usize) -> Self {
+        Self { min_len: text, ..Self::new(b"{\"msgtype\":\"fan\"") }
+    }
+
+    fn is(&self, line: &[u8]) -> bool {
+        line.len() >= self.min_len && line.starts_with(self.prefix)
+    }
+}
+
+/// A handshaken connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: TcpStream,
+    input: Vec<u8>,
+    filled: usize,
+    /// Answers to the server's own pings, which leave with the next write.
+    pongs: Vec<u8>,
+    /// The server's last words, for the error when it closes.
+    bye: Option<String>,
+    /// Where the wanted lines are kept, while somebody wants to look inside.
+    kept: Option<Vec<u8>>,
+}
+
+impl Client {
+    /// Connects and completes the hello exchange.
+    ///
+    /// `spread` picks a source address of the 127.0.0.0/24 net, so that thousands of connections do not
+    /// share one range of ephemeral ports.
+    pub(crate) async fn connect(server: SocketAddr, spread: usize) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        let host = u8::try_from(2 + spread % 64)?;
+        socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)))?;
+        let stream = socket.connect(server).await.map_err(|e| format!("connect: {e}"))?;
+        stream.set_nodelay(true)?;
+        let input = vec![0; 2048];
+        let mut client =
+            Self { stream, input, filled: 0, pongs: Vec::new(), bye: None, kept: None };
+        let hello = format!("{{\"msgtype\":\"hello\",\"nodeid\":\"{}\"}}\n", Uuid::new_v4());
+        client.send(hello.as_bytes()).await?;
+        while client.recv(&Wanted::HELLO).await? == 0 {}
+        Ok(client)
+    }
+
+    /// One read; how many lines of the wanted kind it completed, possibly none.
+    ///
+    /// Safe to drop while it waits: what it has read is then still in the socket.
+    pub(crate) async fn recv(&mut self, wanted: &Wanted) -> Result<usize> {
+        let space = self.input.get_mut(self.filled..).unwrap_or_default();
+        let room = space.len();
+        let n = self.stream.read(space).await.map_err(|e| self.lost(&e.to_string()))?;
+        if n == 0 {
+            return Err(self.lost("end of stream").into());
+        }
+        let seen = self.filled;
+        self.filled += n;
+        let found = self.take_lines(seen, wanted)?;
+        if n == room && self.input.len() <= MAX_LINE {
+            self.input.resize(self.input.len() * 2, 0);
+        } else if self.filled == self.input.len() {
+            return Err("the server sent a line that is too long".into());
+        }
+        Ok(found)
+    }
+
+    /// Writes `bytes`, and the pongs that are due.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        if !self.pongs.is_empty() {
+            let pongs = std::mem::take(&mut self.pongs);
+            self.stream.write_all(&pongs).await.map_err(|e| self.lost(&e.to_string()))?;
+        }
+        self.stream.write_all(bytes).await.map_err(|e| self.lost(&e.to_string()))?;
+        Ok(())
+    }
+
+    /// Stays connected and polite, for as long as it is polled.
+    pub(crate) async fn idle(&mut self) -> Result<()> {
+        loop {
+            self.recv(&Wanted::PONG).await?;
+            self.send(&[]).await?;
+        }
+    }
+
+    /// Asks once and returns the whole text of the first wanted line that follows.
+    pub(crate) async fn ask(&mut self, request: &[u8], wanted: &Wanted) -> Result<Vec<u8>> {
+        self.kept = Some(Vec::new());
+        self.send(request).await?;
+        while self.recv(wanted).await? == 0 {}
+        Ok(self.kept.take().unwrap_or_default())
+    }
+
+    /// Closes with a reset, which leaves no half-closed connection and no port in TIME_WAIT behind.
+    pub(crate) fn reset(self) -> Result<()> {
+        Ok(self.stream.set_zero_linger()?)
+    }
+
+    fn take_lines(&mut self, seen: usize, wanted: &Wanted) -> Result<usize> {
+        let (mut found, mut start) = (0, 0);
+        for i in memchr_iter(b'\n', self.input.get(seen..self.filled).unwrap_or_default()) {
+            let line = self.input.get(start..seen + i).unwrap_or_default();
+            start = seen + i + 1;
+            if wanted.is(line) {
+                found += 1;
+                if let Some(kept) = &mut self.kept {
+                    kept.extend_from_slice(line);
+                }
+            } else if line.starts_with(b"{\"msgtype\":\"ping\"") {
+                self.pongs.extend_from_slice(PONG);
+            } else if line.starts_with(b"{\"msgtype\":\"bye\"") {
+                self.bye = Some(String::from_utf8_lossy(line).into_owned());
+            } else if !line.starts_with(b"{\"msgtype\":\"") {
+                let line = String::from_utf8_lossy(line);
+                return Err(format!("a line whose kind this client cannot tell: {line}").into());
+            }
+        }
+        self.input.copy_within(start..self.filled, 0);
+        self.filled -= start;
+        Ok(found)
+    }
+
+    fn lost(&self, what: &str) -> String {
+        let bye = self.bye.as_deref().unwrap_or("nothing");
+        format!("connection lost: {what}; before that the server said {bye}")
+    }
+}
