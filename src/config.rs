@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::address::HostPort;
+use crate::{address::HostPort, wire::MAX_LINE};
 
 /// Everything a node is started with. `Default` is right for a node on an ordinary network.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,9 +62,9 @@ pub struct SessionConfig {
     pub stall_timeout: Duration,
     /// How long a closing session may take to hand over its last frames.
     pub close_grace: Duration,
-    /// Messages of one session that actors have not finished with; beyond it the session is not
-    /// read until half of them are done.
-    pub undelivered: usize,
+    /// Bytes of one session's messages that actors have not finished with; beyond it the session is
+    /// not read until half of them are done. At least the longest line, 64 KiB.
+    pub undelivered_bytes: usize,
 }
 
 /// How many sessions there may be.
@@ -145,7 +145,7 @@ impl Default for SessionConfig {
             outbox_bytes: 4 << 20,
             stall_timeout: Duration::from_secs(5),
             close_grace: Duration::from_secs(1),
-            undelivered: 128,
+            undelivered_bytes: 512 * 1024,
         }
     }
 }
@@ -197,6 +197,9 @@ pub enum ConfigError {
     /// A quantity that must be at least one is zero.
     #[error("{0} must not be zero")]
     Zero(&'static str),
+    /// Not even one line of the greatest length could be under way.
+    #[error("undelivered-bytes must be at least {MAX_LINE}, the longest line")]
+    Undelivered,
     /// A text is longer than the wire allows, empty, or has control characters.
     #[error("{0} must have 1 to 64 printable characters")]
     BadName(&'static str),
@@ -218,7 +221,6 @@ impl NodeConfig {
             ("stall-timeout", !self.session.stall_timeout.is_zero()),
             ("outbox-frames", self.session.outbox_frames > 0),
             ("outbox-bytes", self.session.outbox_bytes > 0),
-            ("undelivered", self.session.undelivered > 0),
             ("workers", self.workers > 0),
             ("max-unfinished", self.limits.max_unfinished > 0),
             ("journal-entries", self.journal_entries > 0),
@@ -233,6 +235,9 @@ impl NodeConfig {
         ];
         if let Some((name, _)) = nonzero.iter().find(|(_, ok)| !ok) {
             return Err(ConfigError::Zero(name));
+        }
+        if self.session.undelivered_bytes < MAX_LINE {
+            return Err(ConfigError::Undelivered);
         }
         if ping_interval > dead_after {
             return Err(ConfigError::PingAboveDeadAfter { ping_interval, dead_after });

@@ -123,7 +123,7 @@ pub trait Route: Send + Sync {
     ///
     /// # Errors
     /// It could not be, and why.
-    fn deliver(&self, line: &[u8], from: &PeerHandle, credit: Credit) -> Result<(), DeliverError>;
+    fn deliver(&self, line: &str, from: &PeerHandle, credit: Credit) -> Result<(), DeliverError>;
 
     /// Whether the actor is there.
     fn is_alive(&self) -> bool;
@@ -134,8 +134,8 @@ struct Typed<M: Send + 'static> {
 }
 
 impl<M: PeerMessage> Route for Typed<M> {
-    fn deliver(&self, line: &[u8], from: &PeerHandle, credit: Credit) -> Result<(), DeliverError> {
-        let message = serde_json::from_slice(line).map_err(|error| {
+    fn deliver(&self, line: &str, from: &PeerHandle, credit: Credit) -> Result<(), DeliverError> {
+        let message = serde_json::from_str(line).map_err(|error| {
             DeliverError::BadPayload(error.to_string().chars().take(120).collect())
         })?;
         if !self.to.connected() {

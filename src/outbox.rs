@@ -4,9 +4,9 @@
 //! session's pipe writes what has gathered in one go. A full outbox refuses, and says so to the
 //! sender; it never blocks.
 
-use std::{collections::VecDeque, task::Waker};
+use std::{cell::RefCell, collections::VecDeque, task::Waker};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use thiserror::Error;
 
@@ -26,6 +26,21 @@ pub enum SendError {
     NotEncodable,
 }
 
+/// Frames up to this size are copied together as they come; larger ones are shared by all outboxes
+/// they wait in. Copying a small frame costs less than counting its references, and it has to be
+/// copied anyway to be written in one go.
+const SMALL: usize = 4 * 1024;
+
+/// How much is copied together. More is written in several goes.
+const CHUNK: usize = 64 * 1024;
+
+/// Used buffers of that size that a thread keeps for the next chunks.
+const SPARE: usize = 64;
+
+thread_local! {
+    static SPARE_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The frames waiting for one peer.
 #[derive(Debug)]
 pub struct Outbox {
@@ -36,13 +51,34 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<Chunk>,
+    frames: usize,
     bytes: usize,
     /// A frame was refused, and the queue has not become half empty since.
     refusing: bool,
     /// The last frame is in; nothing more is taken.
     finished: bool,
     waker: Option<Waker>,
+}
+
+/// One or more frames that are written together, as far as they have not been written.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    frames: usize,
+    written: usize,
+    bytes: ChunkBytes,
+}
+
+#[derive(Debug)]
+enum ChunkBytes {
+    Shared(Bytes),
+    Copied(Vec<u8>),
+}
+
+impl Default for ChunkBytes {
+    fn default() -> Self {
+        Self::Shared(Bytes::new())
+    }
 }
 
 impl Outbox {
@@ -57,21 +93,32 @@ impl Outbox {
     /// # Errors
     /// [`SendError::OutboxFull`] at either limit, [`SendError::NoSuchPeer`] on a closing session.
     pub fn push(&self, frame: &Encoded) -> Result<(), SendError> {
-        let mut state = self.state.lock();
-        if state.finished {
-            return Err(SendError::NoSuchPeer);
-        }
-        let bytes = state.bytes + frame.bytes().len();
-        if state.queue.len() >= self.max_frames || bytes > self.max_bytes {
-            state.refusing = true;
-            return Err(SendError::OutboxFull);
-        }
-        state.append(frame.bytes().clone());
-        let waker = state.waker.take();
-        drop(state);
+        let waker = {
+            let mut state = self.state.lock();
+            self.accept(&mut state, frame)?;
+            state.waker.take()
+        };
         if let Some(waker) = waker {
             waker.wake();
         }
+        Ok(())
+    }
+
+    /// The same from within the session's own task, which writes before it sleeps and so needs no
+    /// waking.
+    pub(crate) fn push_own(&self, frame: &Encoded) -> Result<(), SendError> {
+        self.accept(&mut self.state.lock(), frame)
+    }
+
+    fn accept(&self, state: &mut State, frame: &Encoded) -> Result<(), SendError> {
+        if state.finished {
+            return Err(SendError::NoSuchPeer);
+        }
+        if state.frames >= self.max_frames || state.bytes + frame.bytes().len() > self.max_bytes {
+            state.refusing = true;
+            return Err(SendError::OutboxFull);
+        }
+        state.append(frame.bytes());
         Ok(())
     }
 
@@ -84,93 +131,122 @@ impl Outbox {
         }
         state.finished = true;
         if let Some(last) = last {
-            state.append(last.bytes().clone());
+            state.append(last.bytes());
         }
         if let Some(waker) = state.waker.take() {
             waker.wake();
         }
     }
 
-    /// The next frames to write: a single one as it is, several small ones copied into `scratch`
-    /// (as many as fit, at least one). `None`: nothing waits.
-    pub(crate) fn take(&self, scratch: &mut [u8]) -> Option<Taken> {
+    /// What to write next. If nothing waits, the task is woken when something does.
+    pub(crate) fn take(&self, waker: &Waker) -> Option<Chunk> {
         let mut state = self.state.lock();
-        let first = state.queue.pop_front()?;
-        state.bytes -= first.len();
-        let mut filled = 0;
-        if state.queue.front().is_some_and(|next| first.len() + next.len() <= scratch.len()) {
-            filled = copy_into(scratch, 0, &first);
-            while let Some(next) = state.queue.front()
-                && filled + next.len() <= scratch.len()
-                && let Some(next) = state.queue.pop_front()
-            {
-                state.bytes -= next.len();
-                filled = copy_into(scratch, filled, &next);
+        let Some(chunk) = state.queue.pop_front() else {
+            if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+                state.waker = Some(waker.clone());
             }
-        }
-        if state.queue.len() <= self.max_frames / 2 && state.bytes <= self.max_bytes / 2 {
+            return None;
+        };
+        state.frames -= chunk.frames;
+        state.bytes -= chunk.remaining();
+        if state.frames <= self.max_frames / 2 && state.bytes <= self.max_bytes / 2 {
             state.refusing = false;
         }
-        if state.queue.is_empty() && state.queue.capacity() > 64 {
+        // An idle session keeps no queue.
+        if state.queue.is_empty() && state.queue.capacity() > 8 {
             state.queue = VecDeque::new();
         }
-        Some(if filled == 0 { Taken::One(first) } else { Taken::Copied(filled) })
-    }
-
-    /// Has the task woken at the next frame, unless one waits already: then it says so.
-    pub(crate) fn register(&self, waker: &Waker) -> bool {
-        let mut state = self.state.lock();
-        let waits = !state.queue.is_empty();
-        if !waits {
-            state.waker = Some(waker.clone());
-        }
-        waits
-    }
-
-    /// No waking until the next [`register`](Self::register): the task is running.
-    pub(crate) fn unregister(&self) {
-        self.state.lock().waker = None;
+        Some(chunk)
     }
 
     /// How it stands.
     pub(crate) fn status(&self) -> Status {
         let state = self.state.lock();
         Status {
-            is_empty: state.queue.is_empty(),
             refusing: state.refusing,
-            finished: state.finished,
             // A peer that does not take our answers is not asked for more questions.
-            crowded: state.queue.len() > self.max_frames / 2 || state.bytes > self.max_bytes / 8,
+            crowded: state.frames > self.max_frames / 2 || state.bytes > self.max_bytes / 8,
         }
     }
 }
 
 impl State {
-    fn append(&mut self, frame: Bytes) {
+    fn append(&mut self, frame: &Bytes) {
+        self.frames += 1;
         self.bytes += frame.len();
-        self.queue.push_back(frame);
+        if frame.len() <= SMALL
+            && let Some(last) = self.queue.back_mut()
+            && last.copy(frame)
+        {
+            return;
+        }
+        let bytes = ChunkBytes::Shared(frame.clone());
+        self.queue.push_back(Chunk { frames: 1, written: 0, bytes });
     }
 }
 
-fn copy_into(scratch: &mut [u8], at: usize, bytes: &[u8]) -> usize {
-    if let Some(room) = scratch.get_mut(at..at + bytes.len()) {
-        room.copy_from_slice(bytes);
+impl Chunk {
+    /// Copies a small frame behind what is there, if that is small as well.
+    fn copy(&mut self, frame: &[u8]) -> bool {
+        match &mut self.bytes {
+            ChunkBytes::Copied(bytes) if bytes.len() + frame.len() <= CHUNK => {
+                bytes.extend_from_slice(frame);
+            }
+            ChunkBytes::Shared(first) if first.len() <= SMALL => {
+                let spare = SPARE_BUFFERS.with_borrow_mut(Vec::pop);
+                let mut bytes = spare.unwrap_or_else(|| Vec::with_capacity(CHUNK));
+                bytes.extend_from_slice(first);
+                bytes.extend_from_slice(frame);
+                self.bytes = ChunkBytes::Copied(bytes);
+            }
+            ChunkBytes::Copied(_) | ChunkBytes::Shared(_) => return false,
+        }
+        self.frames += 1;
+        true
     }
-    at + bytes.len()
 }
 
-/// What [`Outbox::take`] took.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    One(Bytes),
-    Copied(usize),
+impl Buf for Chunk {
+    fn remaining(&self) -> usize {
+        let len = match &self.bytes {
+            ChunkBytes::Shared(bytes) => bytes.len(),
+            ChunkBytes::Copied(bytes) => bytes.len(),
+        };
+        len - self.written
+    }
+
+    fn chunk(&self) -> &[u8] {
+        let bytes = match &self.bytes {
+            ChunkBytes::Shared(bytes) => bytes.get(self.written..),
+            ChunkBytes::Copied(bytes) => bytes.get(self.written..),
+        };
+        bytes.unwrap_or_default()
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.written += n.min(self.remaining());
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if let ChunkBytes::Copied(bytes) = &mut self.bytes {
+            let mut bytes = std::mem::take(bytes);
+            // A thread that is ending keeps nothing.
+            let _ended = SPARE_BUFFERS.try_with(|spare| {
+                let mut spare = spare.borrow_mut();
+                if spare.len() < SPARE {
+                    bytes.clear();
+                    spare.push(bytes);
+                }
+            });
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Status {
-    pub(crate) is_empty: bool,
     pub(crate) refusing: bool,
-    pub(crate) finished: bool,
     pub(crate) crowded: bool,
 }
 
@@ -186,6 +262,10 @@ mod tests {
         Encoded::message("t", &Text([("x", "x".repeat(pad))].into())).unwrap()
     }
 
+    fn take(outbox: &Outbox) -> Option<usize> {
+        outbox.take(Waker::noop()).map(|chunk| chunk.remaining())
+    }
+
     #[test]
     fn it_refuses_at_either_limit_and_takes_again_when_there_is_room() {
         let outbox = Outbox::new(3, 1000);
@@ -193,10 +273,9 @@ mod tests {
             assert_eq!(outbox.push(&Encoded::PING), Ok(()));
         }
         assert_eq!(outbox.push(&Encoded::PING), Err(SendError::OutboxFull));
-        assert!(outbox.status().refusing);
-        let mut scratch = [0; 100];
-        assert_eq!(outbox.take(&mut scratch), Some(Taken::Copied(57)));
-        assert!(!outbox.status().refusing && outbox.status().is_empty);
+        assert_eq!(outbox.status(), Status { refusing: true, crowded: true });
+        assert_eq!(take(&outbox), Some(57));
+        assert_eq!(outbox.status(), Status { refusing: false, crowded: false });
         assert_eq!(outbox.push(&frame(900)), Ok(()));
         assert_eq!(outbox.push(&frame(101)), Err(SendError::OutboxFull));
     }
@@ -208,20 +287,48 @@ mod tests {
         outbox.finish(Some(&Encoded::PONG));
         outbox.finish(Some(&Encoded::GETADDR));
         assert_eq!(outbox.push(&Encoded::PING), Err(SendError::NoSuchPeer));
-        let mut scratch = [0; 100];
-        assert_eq!(outbox.take(&mut scratch), Some(Taken::Copied(38)));
-        assert_eq!(outbox.take(&mut scratch), None);
+        assert_eq!((take(&outbox), take(&outbox)), (Some(38), None));
     }
 
     #[test]
-    fn frames_leave_in_order_and_a_large_one_is_not_copied() {
-        let outbox = Outbox::new(10, 10_000);
-        for len in [30, 40, 500, 30] {
-            outbox.push(&frame(len)).unwrap();
+    fn small_frames_are_written_together_and_large_ones_are_shared() {
+        let outbox = Outbox::new(100, 1 << 20);
+        let large = frame(5000);
+        for frame in [&frame(30), &frame(40), &large, &frame(50), &frame(60)] {
+            outbox.push(frame).unwrap();
         }
-        let mut scratch = [0; 100];
-        assert_eq!(outbox.take(&mut scratch), Some(Taken::Copied(70)));
-        assert!(matches!(outbox.take(&mut scratch), Some(Taken::One(b)) if b.len() == 500));
-        assert!(matches!(outbox.take(&mut scratch), Some(Taken::One(b)) if b.len() == 30));
+        assert_eq!(take(&outbox), Some(70));
+        let shared = outbox.take(Waker::noop()).unwrap();
+        assert_eq!(shared.chunk().as_ptr(), large.bytes().as_ptr());
+        assert_eq!((take(&outbox), take(&outbox)), (Some(110), None));
+    }
+
+    proptest::proptest! {
+        /// Whatever is accepted comes out, in order, and the limits hold.
+        #[test]
+        fn nothing_accepted_is_lost(steps in proptest::collection::vec(
+            proptest::option::weighted(0.8, 22usize..6000), 1..200,
+        )) {
+            let outbox = Outbox::new(20, 20_000);
+            let (mut accepted, mut written) = (Vec::new(), Vec::new());
+            for step in steps {
+                match step {
+                    Some(len) => {
+                        let frame = frame(len);
+                        if outbox.push(&frame).is_ok() {
+                            accepted.extend_from_slice(frame.bytes());
+                        }
+                    }
+                    None => written.extend(outbox.take(Waker::noop()).iter().flat_map(|c| c.chunk().to_vec())),
+                }
+                proptest::prop_assert!(accepted.len() - written.len() <= 20_000);
+            }
+            while let Some(chunk) = outbox.take(Waker::noop()) {
+                written.extend_from_slice(chunk.chunk());
+            }
+            proptest::prop_assert!(accepted == written);
+            let state = outbox.state.lock();
+            proptest::prop_assert_eq!((state.frames, state.bytes), (0, 0));
+        }
     }
 }

@@ -35,7 +35,7 @@ use crate::{
     clock::Clock,
     config::LimitsConfig,
     ids::{LinkId, NodeId},
-    outbox::{Outbox, Taken},
+    outbox::Outbox,
     peer::Direction,
     reason::CloseReason,
     wire::Hello,
@@ -252,12 +252,8 @@ impl FakeSession {
     /// The lines that were sent to this peer since the last call.
     pub fn take_sent(&self) -> Vec<String> {
         let mut bytes = Vec::new();
-        let mut scratch = vec![0; 1 << 20];
-        while let Some(taken) = self.handle.outbox.take(&mut scratch) {
-            match taken {
-                Taken::One(frame) => bytes.extend_from_slice(&frame),
-                Taken::Copied(n) => bytes.extend_from_slice(scratch.get(..n).unwrap_or_default()),
-            }
+        while let Some(chunk) = self.handle.outbox.take(std::task::Waker::noop()) {
+            bytes.extend_from_slice(bytes::Buf::chunk(&chunk));
         }
         String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
     }

@@ -83,7 +83,12 @@ pub enum Action<'a> {
         max: Option<usize>,
     },
     /// Hand the line to whoever registered the msgtype.
-    Deliver(Cow<'a, str>),
+    Deliver {
+        /// The msgtype.
+        msgtype: Cow<'a, str>,
+        /// The whole line.
+        text: &'a str,
+    },
     /// Send `bye` with this reason and detail, and close.
     Close(CloseReason, String),
     /// The peer said `bye`: close without one.
@@ -176,7 +181,7 @@ impl Link {
             Frame::Pong => liveness.pong(now).map_or(Action::Nothing, Action::Rtt),
             Frame::Addr(entries) => Action::Addr(entries),
             Frame::GetAddr { near, max } => Action::GetAddr { near, max },
-            Frame::Other { msgtype } => Action::Deliver(msgtype),
+            Frame::Other { msgtype, text } => Action::Deliver { msgtype, text },
             Frame::Hello(_) => Action::Close(CloseReason::Protocol, "a second hello".to_owned()),
             Frame::Bye { .. } => Action::Nothing,
         }

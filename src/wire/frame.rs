@@ -94,6 +94,8 @@ pub enum Frame<'a> {
     Other {
         /// Its name.
         msgtype: Cow<'a, str>,
+        /// The whole line.
+        text: &'a str,
     },
 }
 
@@ -171,7 +173,7 @@ impl<'a> Frame<'a> {
                 let body: ByeBody<'a> = serde_json::from_str(text).map_err(malformed)?;
                 Self::Bye { reason: body.reason.unwrap_or_default(), detail: body.detail }
             }
-            _ => Self::Other { msgtype },
+            _ => Self::Other { msgtype, text },
         })
     }
 }
@@ -228,15 +230,17 @@ impl Encoded {
     /// # Errors
     /// The body is no JSON object, or the line is longer than [`MAX_LINE`].
     pub fn message<T: Serialize>(msgtype: &str, body: &T) -> Result<Self, EncodeError> {
-        #[derive(Serialize)]
-        struct Tagged<'a, T> {
-            msgtype: &'a str,
-            #[serde(flatten)]
-            body: &'a T,
+        let mut line = Vec::with_capacity(256);
+        line.extend_from_slice(b"{\"msgtype\":");
+        serde_json::to_writer(&mut line, msgtype).map_err(EncodeError::NotAnObject)?;
+        let at = line.len();
+        serde_json::to_writer(&mut line, body).map_err(EncodeError::NotAnObject)?;
+        // The body's fields follow the msgtype in the same object.
+        match line.get_mut(at..) {
+            Some([b'{', b'}']) => drop(line.remove(at)),
+            Some([open @ b'{', ..]) => *open = b',',
+            _ => return Err(EncodeError::NotAnObject(serde::ser::Error::custom("no object"))),
         }
-        let mut line = Vec::with_capacity(128);
-        serde_json::to_writer(&mut line, &Tagged { msgtype, body })
-            .map_err(EncodeError::NotAnObject)?;
         if line.len() > MAX_LINE {
             return Err(EncodeError::TooLarge(line.len()));
         }
@@ -394,8 +398,8 @@ mod tests {
     #[test]
     fn unknown_fields_and_msgtypes_pass() {
         assert_eq!(parse(r#"{"x":[{"y":1}],"msgtype":"ping"}"#), Ok(Frame::Ping));
-        let other = parse(r#"{"msgtype":"zebra","deep":{"a":[1]}}"#);
-        assert_eq!(other, Ok(Frame::Other { msgtype: "zebra".into() }));
+        let text = r#"{"msgtype":"zebra","deep":{"a":[1]}}"#;
+        assert_eq!(parse(text), Ok(Frame::Other { msgtype: "zebra".into(), text }));
     }
 
     #[test]
@@ -442,6 +446,20 @@ mod tests {
             "]".repeat(30_000)
         );
         assert!(parse(&deep).is_err());
+    }
+
+    #[test]
+    fn a_body_of_any_object_gets_its_msgtype() {
+        use std::collections::BTreeMap;
+        let line = |body: BTreeMap<&str, u8>| {
+            let line = Encoded::message("a\"b", &body).unwrap();
+            String::from_utf8(line.bytes().to_vec()).unwrap()
+        };
+        assert_eq!(line([].into()), "{\"msgtype\":\"a\\\"b\"}\n");
+        assert_eq!(line([("n", 1)].into()), "{\"msgtype\":\"a\\\"b\",\"n\":1}\n");
+        for none in [serde_json::json!([1]), serde_json::json!("{}"), serde_json::json!(null)] {
+            assert!(matches!(Encoded::message("t", &none), Err(EncodeError::NotAnObject(_))));
+        }
     }
 
     #[test]

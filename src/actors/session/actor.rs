@@ -28,8 +28,12 @@ use crate::{
     },
     reason::CloseReason,
     transport::{Connection, Transport},
-    wire::{Encoded, Hello, frame::MAX_PONGS},
+    wire::{Encoded, Hello, MAX_LINE, frame::MAX_PONGS},
 };
+
+/// What the smallest message counts against its session's credit, in bytes: about what it takes on
+/// its way.
+pub(super) const MESSAGE_COST: usize = 128;
 
 /// How a session came to be.
 #[derive(Debug)]
@@ -100,7 +104,7 @@ impl Session {
         });
         let outbox =
             Arc::new(Outbox::new(config.session.outbox_frames, config.session.outbox_bytes));
-        let credits = Arc::new(Semaphore::new(config.session.undelivered));
+        let credits = Arc::new(Semaphore::new(config.session.undelivered_bytes));
         // Until somebody says otherwise, it ended because something in here broke.
         let end = EndGuard { env: env.clone(), link: id, reason: CloseReason::Internal };
         Self::create(move |ctx| {
@@ -131,7 +135,7 @@ impl Session {
 
     /// Whether the peer's next line may be looked at now.
     pub(super) fn may_read(&self) -> bool {
-        self.link.is_reading() && self.credits.available_permits() > 0
+        self.link.is_reading() && self.credits.available_permits() >= MAX_LINE
     }
 
     pub(super) const fn is_reading(&self) -> bool {
@@ -150,13 +154,14 @@ impl Session {
 
     /// A line came; `None` if it is over the limit.
     pub(super) fn line(&mut self, now: Moment, line: Option<&[u8]>) {
+        let len = line.map_or(0, <[u8]>::len);
         match self.link.line(now, line) {
             Action::Nothing => {}
             Action::Pong => self.owed_pongs += 1,
             Action::Rtt(sample) => self.tell_registry(LinkNews::Pong(sample)),
-            Action::Addr(entries) => self.ask(Question::Addrs(entries)),
-            Action::GetAddr { near, max } => self.ask(Question::GetAddr { near, max }),
-            Action::Deliver(msgtype) => self.deliver(now, &msgtype, line.unwrap_or_default()),
+            Action::Addr(entries) => self.ask(Question::Addrs(entries), len),
+            Action::GetAddr { near, max } => self.ask(Question::GetAddr { near, max }, len),
+            Action::Deliver { msgtype, text } => self.deliver(now, &msgtype, text),
             Action::Greeted(hello) => self.greeted(now, *hello),
             Action::Probed => self.answer_hello(),
             Action::Proven(hello) => self.proven(now, &hello),
@@ -170,7 +175,7 @@ impl Session {
     pub(super) fn answer_pings(&mut self) -> bool {
         while self.owed_pongs > 0 {
             let n = self.owed_pongs.min(MAX_PONGS);
-            match self.outbox.push(&Encoded::pongs(n)) {
+            match self.outbox.push_own(&Encoded::pongs(n)) {
                 Ok(()) => self.owed_pongs -= n,
                 Err(SendError::OutboxFull) => return false,
                 Err(_closing) => self.owed_pongs = 0,
@@ -191,8 +196,7 @@ impl Session {
     }
 
     /// The outbox was written as far as the peer takes it.
-    pub(super) fn wrote(&mut self, now: Moment, taken: bool, pending: bool) {
-        let refusing = self.outbox.status().refusing;
+    pub(super) fn wrote(&mut self, now: Moment, taken: bool, pending: bool, refusing: bool) {
         self.link.observe_outbox(now, taken, pending, refusing);
     }
 
@@ -268,7 +272,7 @@ impl Session {
     /// Tells the peer something of the session's own. There is room unless the peer does not read,
     /// and then the stall timer ends the session as slow.
     fn reply(&self, frame: &Encoded) {
-        if let Err(error) = self.outbox.push(frame) {
+        if let Err(error) = self.outbox.push_own(frame) {
             tracing::debug!(link = self.id.0, %error, "reply not queued");
         }
     }
@@ -277,23 +281,24 @@ impl Session {
         self.env.registry.do_send(LinkEvent { link: self.id, news });
     }
 
-    /// There is a credit, or the pipe would not have handed the line over.
-    fn credit(&self) -> Credit {
-        self.credits.clone().try_acquire_owned().map_or(Credit::free(), Credit::of)
+    /// There is credit for a whole line, or the pipe would not have handed it over.
+    fn credit(&self, len: usize) -> Credit {
+        let cost = u32::try_from(len.max(MESSAGE_COST)).unwrap_or(u32::MAX);
+        self.credits.clone().try_acquire_many_owned(cost).map_or(Credit::free(), Credit::of)
     }
 
-    fn ask(&self, question: Question) {
+    fn ask(&self, question: Question, len: usize) {
         if let Some(from) = self.peer.clone() {
-            self.env.discovery.do_send(FromPeer { from, question, credit: self.credit() });
+            self.env.discovery.do_send(FromPeer { from, question, credit: self.credit(len) });
         }
     }
 
-    fn deliver(&mut self, now: Moment, msgtype: &str, line: &[u8]) {
+    fn deliver(&mut self, now: Moment, msgtype: &str, line: &str) {
         let (Some(route), Some(from)) = (self.env.routes.find(msgtype), &self.peer) else {
             self.unknown += 1;
             return;
         };
-        match route.deliver(line, from, self.credit()) {
+        match route.deliver(line, from, self.credit(line.len())) {
             Ok(()) => {}
             Err(DeliverError::BadPayload(error)) => {
                 self.close(now, CloseReason::Protocol, format!("{msgtype}: {error}"));

@@ -7,7 +7,7 @@
 //!   after a panic.
 //! * I2: a dial is answered exactly once, by a session or by its failure.
 //! * I3: everything one read brought is handled at once, and answered with one write.
-//! * I4: while the actors that a session delivers to have not finished with half of its credits,
+//! * I4: while the actors that a session delivers to have not finished with half of its credit,
 //!   it is not read: nothing accepted is lost, and a slow extension slows its senders only.
 
 mod actor;

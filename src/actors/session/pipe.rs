@@ -13,7 +13,7 @@ use std::{
 };
 
 use actix::{ActorContext, ActorFuture, Context};
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Semaphore,
@@ -23,18 +23,21 @@ use tokio::{
 use super::Session;
 use crate::{
     clock::Moment,
-    outbox::Taken,
-    wire::{Line, LineSplitter},
+    outbox::Chunk,
+    wire::{Line, LineSplitter, MAX_LINE},
 };
 
-/// How much is read, or copied together to be written, at once.
+/// How much is read at once.
 const SCRATCH: usize = 64 * 1024;
 
-/// How often one poll reads before the thread's other sessions get their turn.
-const READS_PER_POLL: usize = 16;
+/// How often is read before what gathered is written.
+const READS_PER_ROUND: usize = 4;
+
+/// How often that is done before the thread's other sessions get their turn.
+const ROUNDS_PER_POLL: usize = 4;
 
 thread_local! {
-    /// Taken while a session of this thread reads or writes; they take turns, so one is enough.
+    /// Taken while a session of this thread reads; they take turns, so one is enough.
     static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
 
@@ -54,7 +57,7 @@ pub(super) struct Pipe<S> {
     /// Read, but not looked at yet.
     backlog: Vec<u8>,
     /// Taken out of the outbox, but not taken by the stream yet.
-    writing: Bytes,
+    writing: Chunk,
     /// The peer has closed its side.
     eof: bool,
     /// This side is closed.
@@ -63,6 +66,10 @@ pub(super) struct Pipe<S> {
     refill: Option<Refill>,
     timer: Option<Pin<Box<Sleep>>>,
     armed: Option<Moment>,
+    /// The outbox holds so much that nothing more is read.
+    crowded: bool,
+    /// The peer took not everything when last something was written.
+    behind: bool,
 }
 
 /// How a step went.
@@ -77,17 +84,19 @@ enum Step {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
-    pub(super) const fn new(stream: S) -> Self {
+    pub(super) fn new(stream: S) -> Self {
         Self {
             stream,
             lines: LineSplitter::new(),
             backlog: Vec::new(),
-            writing: Bytes::new(),
+            writing: Chunk::default(),
             eof: false,
             shut: false,
             refill: None,
             timer: None,
             armed: None,
+            crowded: false,
+            behind: false,
         }
     }
 
@@ -96,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         if session.is_closing() {
             return self.discard(session, now, task);
         }
-        if !session.is_reading() || session.outbox.status().crowded || !session.answer_pings() {
+        if !session.is_reading() || self.crowded || !session.answer_pings() {
             return Step::Wait;
         }
         if let Some(refill) = &mut self.refill {
@@ -148,13 +157,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
             self.backlog = chunk.to_vec();
         }
         if session.is_reading() && !session.may_read() {
-            self.wait_for(session, session.env.config.session.undelivered.div_ceil(2));
+            // Not at once for every message: half of what may be under way is to be done first.
+            let all = session.env.config.session.undelivered_bytes;
+            self.wait_for(session, all.midpoint(MAX_LINE));
         }
     }
 
     /// No reading until this many of the session's messages have been handled (or all).
     fn wait_for(&mut self, session: &Session, credits: usize) {
-        let all = session.env.config.session.undelivered;
+        let all = session.env.config.session.undelivered_bytes;
         let wanted = u32::try_from(credits.min(all)).unwrap_or(u32::MAX);
         let semaphore: Arc<Semaphore> = session.credits.clone();
         self.refill = Some(Box::pin(async move {
@@ -187,21 +198,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
 
     /// Writes what waits, as far as the peer takes it.
     fn flush(&mut self, session: &mut Session, now: Moment, task: &mut Task<'_>) -> Step {
-        let was_crowded = session.outbox.status().crowded;
         let mut taken = false;
         let result = self.write_all(session, task, &mut taken);
-        let pending = result.is_pending();
-        if taken || pending || session.outbox.status().refusing {
-            session.wrote(now, taken, pending);
+        if taken || self.behind || result.is_pending() {
+            let status = session.outbox.status();
+            self.behind = result.is_pending() || status.refusing;
+            session.wrote(now, taken, result.is_pending(), status.refusing);
+            // Reading was put off for the crowd's sake.
+            if std::mem::replace(&mut self.crowded, status.crowded) && !status.crowded {
+                return Step::Again;
+            }
         }
         match result {
-            Poll::Ready(Ok(())) if session.outbox.status().finished => self.shut_down(task),
-            // Reading was put off for the crowd's sake.
-            Poll::Ready(Ok(())) | Poll::Pending
-                if was_crowded && !session.outbox.status().crowded =>
-            {
-                Step::Again
-            }
+            Poll::Ready(Ok(())) if session.is_closing() => self.shut_down(task),
             Poll::Ready(Ok(())) | Poll::Pending => Step::Wait,
             Poll::Ready(Err(error)) => {
                 session.failed(now, &error);
@@ -217,32 +226,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         taken: &mut bool,
     ) -> Poll<io::Result<()>> {
         loop {
-            if self.writing.is_empty() {
-                let result = with_buffer(|buffer| {
-                    let filled = match session.outbox.take(buffer)? {
-                        Taken::One(frame) => {
-                            self.writing = frame;
-                            return Some(Poll::Ready(Ok(0)));
-                        }
-                        Taken::Copied(filled) => filled,
-                    };
-                    let bytes = buffer.get(..filled).unwrap_or_default();
-                    let result = Pin::new(&mut self.stream).poll_write(task, bytes);
-                    let n = if let Poll::Ready(Ok(n)) = result { n } else { 0 };
-                    self.writing = Bytes::copy_from_slice(bytes.get(n..).unwrap_or_default());
-                    Some(result)
-                });
-                let Some(result) = result else {
-                    return if *taken {
-                        Pin::new(&mut self.stream).poll_flush(task)
-                    } else {
-                        Poll::Ready(Ok(()))
-                    };
-                };
-                *taken |= ready!(result)? > 0;
-                continue;
+            if !self.writing.has_remaining() {
+                match session.outbox.take(task.waker()) {
+                    Some(chunk) => self.writing = chunk,
+                    None if *taken => return Pin::new(&mut self.stream).poll_flush(task),
+                    None => return Poll::Ready(Ok(())),
+                }
             }
-            let n = ready!(Pin::new(&mut self.stream).poll_write(task, &self.writing))?;
+            let n = ready!(Pin::new(&mut self.stream).poll_write(task, self.writing.chunk()))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -259,32 +250,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         if self.shut && self.eof { Step::Over } else { Step::Wait }
     }
 
-    /// Does what is due, and sees to it that the task is woken for what will be.
-    fn keep_time(&mut self, session: &mut Session, now: Moment, task: &mut Task<'_>) -> Step {
-        let mut step = Step::Wait;
-        if session.deadline().is_some_and(|due| now >= due) {
-            if session.tick(now, self.refill.is_some() && !self.eof) {
-                return Step::Over;
-            }
-            step = Step::Again;
-        }
-        let Some(due) = session.deadline() else { return step };
+    /// Does what is due.
+    fn do_due(&self, session: &mut Session, now: Moment) -> Step {
+        let is_due = session.deadline().is_some_and(|due| now >= due);
+        let paused = self.refill.is_some() && !self.eof;
+        if is_due && session.tick(now, paused) { Step::Over } else { Step::Wait }
+    }
+
+    /// Sees to it that the task is woken for what will be due.
+    fn arm(&mut self, session: &Session, now: Moment, task: &mut Task<'_>) -> Step {
+        let Some(due) = session.deadline() else { return Step::Wait };
         // A later deadline is left to the timer that is set: when it fires, it is set again.
-        if self.armed.is_none_or(|armed| due < armed) {
-            let at = session.env.clock.instant(due);
-            match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(at),
-                None => self.timer = Some(Box::pin(sleep_until(at))),
-            }
-            self.armed = Some(due);
+        if self.armed.is_some_and(|armed| now < armed && armed <= due) {
+            return Step::Wait;
         }
-        if let Some(timer) = &mut self.timer
-            && timer.as_mut().poll(task).is_ready()
-        {
-            self.armed = None;
-            step = Step::Again;
-        }
-        step
+        let at = session.env.clock.instant(due);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        timer.as_mut().reset(at);
+        self.armed = Some(due);
+        // Polled once, it wakes the task; until then there is nothing to ask it.
+        if timer.as_mut().poll(task).is_ready() { Step::Again } else { Step::Wait }
     }
 }
 
@@ -298,22 +283,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ActorFuture<Session> for Pipe<S> {
         task: &mut Task<'_>,
     ) -> Poll<()> {
         let this = self.get_mut();
-        session.outbox.unregister();
-        for _ in 0..READS_PER_POLL {
+        for _ in 0..ROUNDS_PER_POLL {
             let now = session.env.clock.now();
+            let mut step = Step::Again;
+            for _ in 0..READS_PER_ROUND {
+                step = this.read(session, now, task);
+                if step != Step::Again {
+                    break;
+                }
+            }
+            // The writing comes late, for it also has the task woken for what others send, and the
+            // timer last, for it depends on what could be written.
             let steps = [
-                this.read(session, now, task),
-                this.keep_time(session, now, task),
+                step,
+                this.do_due(session, now),
                 this.flush(session, now, task),
+                this.arm(session, now, task),
             ];
             if steps.contains(&Step::Over) {
                 ctx.stop();
                 return Poll::Ready(());
             }
-            let more = steps.contains(&Step::Again);
-            // A blocked write is woken by the stream, everything else by the next frame.
-            let blocked = !this.writing.is_empty();
-            if !more && (blocked || !session.outbox.register(task.waker())) {
+            if !steps.contains(&Step::Again) {
                 return Poll::Pending;
             }
         }

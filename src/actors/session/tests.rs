@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::{
-    actor::{Origin, Session},
+    actor::{MESSAGE_COST, Origin, Session},
     *,
 };
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     reason::CloseReason,
     testkit::{Probe, settle},
     transport::{Connection, Transport},
+    wire::MAX_LINE,
 };
 
 const ME: u128 = 1;
@@ -91,7 +92,8 @@ impl Harness {
     fn start(direction: Direction, purpose: Purpose, pipe_bytes: usize) -> Self {
         let (registry, discovery, dialled) = (Probe::start(), Probe::start(), Probe::start());
         let mut config = NodeConfig::default();
-        config.session.undelivered = 4;
+        // Four small messages.
+        config.session.undelivered_bytes = MAX_LINE + 3 * MESSAGE_COST;
         config.session.outbox_frames = 64;
         let me = NodeId::from_u128(ME);
         let clock = Clock::start();
