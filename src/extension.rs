@@ -190,9 +190,13 @@ impl Routes {
         self.routes.read().get(msgtype).cloned()
     }
 
-    /// Takes a msgtype's way out, since its actor has gone.
+    /// Takes a msgtype's way out, since its actor has gone; unless another has taken its place
+    /// meanwhile.
     pub fn forget(&self, msgtype: &str) {
-        self.routes.write().remove(msgtype);
+        let mut routes = self.routes.write();
+        if routes.get(msgtype).is_some_and(|route| !route.is_alive()) {
+            routes.remove(msgtype);
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 //! beyond one source's share as `source-full`; a cold address beyond the cold tier's size pushes
 //! out the one that has been silent longest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand::{
     SeedableRng,
@@ -29,6 +29,10 @@ const HEARSAY_TRIES: u32 = 3;
 
 /// Among how many due addresses the next to dial is chosen.
 const PICK_FROM: usize = 256;
+
+/// How many addresses told by peers are remembered as our own. Whoever answers with our id can
+/// make as many as it likes, and they are never dialled, so nothing else would clear them away.
+const MAX_MET: usize = 32;
 
 /// One source may fill at most this part of the book with hearsay.
 const SOURCE_SHARE: usize = 8;
@@ -137,6 +141,8 @@ pub struct AddressBook {
     cold: BTreeSet<(Moment, HostPort)>,
     /// Hearsay (never proven) per source.
     hearsay: BTreeMap<NodeId, usize>,
+    /// Hearsay that turned out to be our own, oldest first.
+    met: VecDeque<HostPort>,
 }
 
 impl AddressBook {
@@ -154,6 +160,7 @@ impl AddressBook {
             queues: BTreeSet::new(),
             cold: BTreeSet::new(),
             hearsay: BTreeMap::new(),
+            met: VecDeque::new(),
         }
     }
 
@@ -253,6 +260,16 @@ impl AddressBook {
             entry.proven = None;
             entry.id = None;
         });
+        let told = |entry: &Entry| matches!(entry.source, Source::Told(_) | Source::Declared(_));
+        if self.entries.get(addr).is_some_and(told) && !self.met.contains(addr) {
+            self.met.push_back(addr.clone());
+        }
+        if self.met.len() > MAX_MET
+            && let Some(oldest) = self.met.pop_front()
+            && self.entries.get(&oldest).is_some_and(|entry| entry.own)
+        {
+            self.forget(&oldest);
+        }
     }
 
     /// A dial failed. What becomes of the address.
@@ -358,13 +375,23 @@ impl AddressBook {
         self.entries.get(addr)
     }
 
+    /// The addresses at which this node is, as proven or as told.
+    #[must_use]
+    pub fn addresses_of(&self, id: NodeId) -> Vec<HostPort> {
+        self.by_id.get(&id).into_iter().flatten().cloned().collect()
+    }
+
     /// Whether there is a session with whoever was last proven at this address.
     #[must_use]
     pub fn is_connected_at(&self, addr: &HostPort) -> bool {
-        self.entries
-            .get(addr)
-            .and_then(|entry| entry.id)
-            .is_some_and(|id| self.connected.contains(&id))
+        self.connected_at(addr).is_some()
+    }
+
+    /// Who was last proven at this address, if there is a session with that node.
+    #[must_use]
+    pub fn connected_at(&self, addr: &HostPort) -> Option<NodeId> {
+        let proven = self.entries.get(addr).filter(|entry| entry.proven.is_some())?;
+        proven.id.filter(|id| self.connected.contains(id))
     }
 
     /// The proven addresses of nodes that answered within dead-after and were not lost since,

@@ -13,7 +13,7 @@ use crate::{
     clock::Moment,
     config::DiscoveryConfig,
     ids::NodeId,
-    peer::PeerInfo,
+    peer::{Direction, PeerInfo},
     proto::{
         address_book::{AddressBook, Entry, Fate, NotTaken, Queue, Source},
         journal::{Decision, Kind},
@@ -191,9 +191,21 @@ impl Explorer {
     }
 
     /// A session ended.
-    pub fn peer_down(&mut self, now: Moment, info: &PeerInfo, out: &mut Vec<Output>) {
+    pub fn peer_down(
+        &mut self,
+        now: Moment,
+        info: &PeerInfo,
+        reason: &CloseReason,
+        out: &mut Vec<Output>,
+    ) {
         self.peers.remove(&info.id);
         self.book.disconnected(info.id, now);
+        // A full node answers the hello first, so that its refusal ends what was a session.
+        if info.direction == Direction::Outbound && is_full(reason) {
+            for addr in self.book.addresses_of(info.id) {
+                self.turned_away(now, &addr);
+            }
+        }
         self.reply = None;
         self.refresh_soon(now);
         self.tick(now, out);
@@ -347,11 +359,8 @@ impl Explorer {
         let code = reason.code().to_owned();
         let note = Decision::new(now, Kind::DialFailed, code.clone()).detail(detail);
         out.push(Output::Note(note.addr(addr.clone()).peer(answered)));
-        if answered.is_some() && *reason == CloseReason::Peer("full".into()) {
-            let bootstrap = self.book.get(addr).is_some_and(Entry::is_bootstrap);
-            let pause = if bootstrap { self.config.bootstrap_retry_max } else { FULL_PAUSE };
-            let until = now + jittered(pause, &mut self.rng);
-            return self.book.postpone(addr, until);
+        if answered.is_some() && is_full(reason) {
+            return self.turned_away(now, addr);
         }
         let fate = match self.book.failed(addr, now) {
             Fate::Forgotten => Kind::Forgotten,
@@ -359,6 +368,14 @@ impl Explorer {
             Fate::Retry(_) | Fate::Unknown => return,
         };
         out.push(Output::Note(Decision::new(now, fate, code).addr(addr.clone())));
+    }
+
+    /// The node there has no room: it is left alone for a while.
+    fn turned_away(&mut self, now: Moment, addr: &HostPort) {
+        let bootstrap = self.book.get(addr).is_some_and(Entry::is_bootstrap);
+        let pause = if bootstrap { self.config.bootstrap_retry_max } else { FULL_PAUSE };
+        let until = now + jittered(pause, &mut self.rng);
+        self.book.postpone(addr, until);
     }
 
     /// A bootstrap name was resolved, or not.
@@ -488,7 +505,9 @@ impl Explorer {
     fn announce(&mut self, now: Moment, out: &mut Vec<Output>) {
         let current = self.own.current();
         if current != self.announced {
-            if let Some(addr) = &current {
+            // What others report may be another node's address; that it is ours is known when a
+            // dial has met ourselves there.
+            if let Some(addr) = current.as_ref().filter(|_| self.own.is_settled()) {
                 self.book.own(addr, now);
             }
             self.announced.clone_from(&current);
@@ -522,6 +541,11 @@ impl Explorer {
 /// A node that tells its own address declares it; anything else is told.
 fn source_of(from: NodeId, id: Option<NodeId>) -> Source {
     if id == Some(from) { Source::Declared(from) } else { Source::Told(from) }
+}
+
+/// Whether the peer said that it has no room.
+fn is_full(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::Peer(code) if &**code == "full")
 }
 
 /// Whether an answered dial that ended so did what it was made for.

@@ -189,7 +189,7 @@ proptest! {
                     explorer.peer_up(now, &info(id, n.map(addr)), &mut out);
                 },
                 Step::Down(id) => if up.remove(&id) {
-                    explorer.peer_down(now, &info(id, None), &mut out);
+                    explorer.peer_down(now, &info(id, None), &CloseReason::Gone, &mut out);
                 },
                 Step::Proven(id) => if let Some(addr) = under_way.pop() {
                     if NodeId::from_u128(id) == ME {

@@ -48,6 +48,12 @@ impl OwnAddress {
         Self { settled, local: None, reports: BTreeMap::new(), n_reports: 0 }
     }
 
+    /// Whether the operator has settled the whole address; else it is what others see.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.settled.fixed.is_some()
+    }
+
     /// An outbound connection left from this address.
     pub fn local(&mut self, addr: &HostPort) {
         self.local = addr.ip().or(self.local);

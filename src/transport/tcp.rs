@@ -71,7 +71,14 @@ impl Transport for Tcp {
 
 fn connection(stream: TcpStream, remote: SocketAddr) -> io::Result<Connection<TcpStream>> {
     stream.set_nodelay(true)?;
-    let local = stream.local_addr().ok().map(HostPort::from);
+    let local = stream.local_addr().ok();
+    // Dialling a port of this machine where nobody listens, the system may choose that very port
+    // for this end. The connection then ends in itself (RFC 9293, section 3.5), and the node would
+    // hear its own hello and take the address for its own for ever.
+    if local == Some(remote) {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    let local = local.map(HostPort::from);
     Ok(Connection { stream, remote: remote.into(), local })
 }
 
@@ -87,4 +94,24 @@ fn listen(addr: SocketAddr, exclusive_v6: bool) -> io::Result<TcpListener> {
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_ends_in_itself_is_a_refused_one() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let addr = socket.local_addr().unwrap();
+        if socket.connect(&addr).is_err() {
+            // A system that does not let a socket meet itself needs no guard.
+            return;
+        }
+        socket.set_nonblocking(true).unwrap();
+        let stream = TcpStream::from_std(socket.into()).unwrap();
+        let error = connection(stream, addr.as_socket().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
 }

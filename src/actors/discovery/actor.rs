@@ -142,9 +142,9 @@ impl Handler<PeerEvent> for Discovery {
                 self.peers.insert(peer.info.id, peer.handle);
                 self.explorer.peer_up(now, &peer.info, &mut self.outputs);
             }
-            PeerEvent::Down { peer, .. } => {
+            PeerEvent::Down { peer, reason } => {
                 self.peers.remove(&peer.info.id);
-                self.explorer.peer_down(now, &peer.info, &mut self.outputs);
+                self.explorer.peer_down(now, &peer.info, &reason, &mut self.outputs);
             }
         }
         self.apply(now, ctx);
@@ -180,15 +180,28 @@ impl Handler<Dialled> for Discovery {
         let now = self.clock.now();
         let id = result.proof.as_ref().map(|proof| proof.id);
         let answer = match (&result.end, id) {
+            (None, Some(id)) => Some(Ok(id)),
             // Another session with the same node is as good.
-            (Some((CloseReason::Duplicate, _)), Some(id)) | (None, Some(id)) => Ok(id),
+            (Some((CloseReason::Duplicate, _)), Some(id)) => Some(Ok(id)),
+            (Some(_), Some(id)) if self.peers.contains_key(&id) => Some(Ok(id)),
+            // A feeler saw who is there; whoever waits wants a session.
+            (Some((CloseReason::Feeler, _)), _) => None,
             (Some((reason, detail)), _) => {
-                Err(DialError::Failed { reason: reason.clone(), detail: detail.clone() })
+                let (reason, detail) = (reason.clone(), detail.clone());
+                Some(Err(DialError::Failed { reason, detail }))
             }
-            (None, None) => Err(DialError::Stopping),
+            (None, None) => Some(Err(DialError::Stopping)),
         };
-        self.answer_waiting(&addr, &answer);
         self.explorer.dialled(now, &addr, result, &mut self.outputs);
+        match answer {
+            Some(answer) => self.answer_waiting(&addr, &answer),
+            None if self.waiting.contains_key(&addr) => {
+                if let Err(why) = self.explorer.dial_now(now, &addr, &mut self.outputs) {
+                    self.answer_waiting(&addr, &Err(DialError::BadAddress(why.code())));
+                }
+            }
+            None => {}
+        }
         self.apply(now, ctx);
     }
 }
@@ -208,6 +221,9 @@ impl Handler<DialNow> for Discovery {
 
     fn handle(&mut self, DialNow(addr): DialNow, ctx: &mut Context<Self>) -> Self::Result {
         let now = self.clock.now();
+        if let Some(id) = self.explorer.book().connected_at(&addr) {
+            return Box::pin(async move { Ok(id) });
+        }
         if let Err(why) = self.explorer.dial_now(now, &addr, &mut self.outputs) {
             return Box::pin(async move { Err(DialError::BadAddress(why.code())) });
         }
