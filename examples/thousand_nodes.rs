@@ -1,6 +1,12 @@
 //! A thousand nodes and an hour of network time, in this process, in seconds.
 //!
 //! `cargo run --release --example thousand_nodes -- [NODES] [SESSIONS] [SEED]`
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "an example"
+)]
 
 use std::{env, fs, time::Instant};
 

@@ -100,7 +100,7 @@ pub struct DiscoveryConfig {
     pub dials_per_second: u32,
     /// One dial: resolve, connect and hello.
     pub dial_timeout: Duration,
-    /// Addresses in one `addr` reply, and taken from one `addr`.
+    /// Addresses in one `addr` reply, and those of one that was asked for which cost no allowance.
     pub addr_reply_max: usize,
     /// Unsolicited addresses taken from one session at once.
     pub addr_burst: u32,

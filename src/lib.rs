@@ -1,6 +1,87 @@
-//! A peer-to-peer node made of actors.
+//! A peer-to-peer node made of actors: nodes find each other and talk, without a server.
 //!
-//! [`docs/PROTOCOL.md`]: https://docs.rs/crate/peerage/latest/source/docs/PROTOCOL.md
+//! Start a node anywhere, point it at any other, and from then on they know each other: each is
+//! server and client, says `hello`, pings, and spreads addresses, as JSON lines over TCP. This
+//! crate is the node; the program `peerage` is one way to run it.
+//!
+//! # A complete program
+//!
+//! Two nodes that greet each other. An actor takes messages of a type of its own, and hears who
+//! comes and goes.
+//!
+//! ```
+//! use actix::prelude::*;
+//! use peerage::{Node, PeerEvent, PeerMessage, Received};
+//! use serde::{Deserialize, Serialize};
+//!
+//! /// On the wire: `{"msgtype":"greeting","text":"..."}`.
+//! #[derive(Serialize, Deserialize)]
+//! struct Greeting {
+//!     text: String,
+//! }
+//!
+//! impl PeerMessage for Greeting {
+//!     const MSGTYPE: &'static str = "greeting";
+//! }
+//!
+//! /// Greets whoever comes, prints what others say, and then ends the program.
+//! struct Host;
+//!
+//! impl Actor for Host {
+//!     type Context = Context<Self>;
+//! }
+//!
+//! impl Handler<PeerEvent> for Host {
+//!     type Result = ();
+//!
+//!     fn handle(&mut self, event: PeerEvent, _: &mut Context<Self>) {
+//!         if let PeerEvent::Up(peer) = event {
+//!             let greeting = Greeting { text: format!("welcome, {}", peer.info.id) };
+//!             if let Err(refused) = peer.handle.send(&greeting) {
+//!                 eprintln!("{} was not greeted: {refused}", peer.info.id);
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! impl Handler<Received<Greeting>> for Host {
+//!     type Result = ();
+//!
+//!     fn handle(&mut self, greeting: Received<Greeting>, _: &mut Context<Self>) {
+//!         println!("{} says: {}", greeting.sender(), greeting.message.text);
+//!         System::current().stop();
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let system = actix_rt::System::new();
+//!     system.block_on(async {
+//!         let first = Node::builder().listen("127.0.0.1:0".parse()?).start().await?;
+//!         first.subscribe(Host.start().recipient()).await;
+//!
+//!         let address = first.listen_addrs()[0].clone();
+//!         let second = Node::builder().bootstrap(address).start().await?;
+//!         second.register::<Greeting>(Host.start().recipient())?;
+//!         Ok::<(), Box<dyn std::error::Error>>(())
+//!     })?;
+//!     system.run()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where to look
+//!
+//! * [`Node`] and [`NodeHandle`]: start a node, and everything a program can ask of it.
+//! * [`PeerMessage`] and [`Received`]: messages of your own.
+//! * [`PeerEvent`]: who comes and goes.
+//! * [`sim`]: a network of real nodes in one process under a virtual clock, to test your actors in.
+//! * [`testkit`]: mock sessions and probes, to test one actor alone.
+//! * [`config`]: every number, with its default and what breaks when it is wrong.
+//!
+//! Below these, in reading order: [`wire`] is what travels, [`proto`] is everything that is
+//! decided (pure, no IO and no clock), [`actors`] are thin shells around that, [`transport`] and
+//! [`outbox`] move the bytes. `docs/PROTOCOL.md` in the repository specifies the wire, and
+//! `ARCHITECTURE.md` tells where to add what.
 
 #![forbid(unsafe_code)]
 

@@ -90,3 +90,57 @@ impl Drop for Vital {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix::prelude::*;
+
+    use super::*;
+
+    struct Fragile(#[expect(dead_code, reason = "held for its drop")] Vital);
+
+    impl Actor for Fragile {
+        type Context = Context<Self>;
+    }
+
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    enum Do {
+        Panic,
+        Stop,
+    }
+
+    impl Handler<Do> for Fragile {
+        type Result = ();
+
+        fn handle(&mut self, what: Do, ctx: &mut Context<Self>) {
+            match what {
+                Do::Panic => panic!("as a bug would"),
+                Do::Stop => ctx.stop(),
+            }
+        }
+    }
+
+    #[actix::test]
+    async fn a_core_actor_that_panics_or_stops_is_reported_by_name() {
+        for how in [Do::Panic, Do::Stop] {
+            let watch = Watch::new();
+            Fragile(watch.guard("registry")).start().do_send(how);
+            assert_eq!(watch.failed().await, NodeFailure { actor: "registry" });
+        }
+    }
+
+    #[actix::test]
+    async fn the_first_death_is_the_one_reported_and_an_orderly_end_is_none() {
+        let watch = Watch::new();
+        drop(watch.guard("discovery"));
+        drop(watch.guard("registry"));
+        assert_eq!(watch.failed().await.actor, "discovery");
+
+        let watch = Watch::new();
+        let guard = watch.guard("registry");
+        assert!(watch.stopping() && !watch.stopping());
+        drop(guard);
+        assert_eq!(*watch.failed.borrow(), None);
+    }
+}

@@ -142,8 +142,8 @@ Exit status:
 struct NodeArgs {
     /// Listen here; may be given several times. Port 0 picks a free port.
     ///
-    /// `0.0.0.0` is every IPv4 address of the machine, `[::]` every IPv6 address; give both for
-    /// both. The first lines on start say which port was picked.
+    /// `0.0.0.0` is every IPv4 address of the machine; `[::]` is every IPv6 address, and every IPv4
+    /// address too unless one is listened on beside it at the same port. The first lines on start say which port was picked.
     #[arg(long, env = "PEERAGE_LISTEN", value_name = "HOST:PORT", value_delimiter = ',')]
     listen: Option<Vec<String>>,
 

@@ -148,9 +148,11 @@ impl NodeHandle {
         self.inner.discovery.send(DialNow(addr)).await.unwrap_or(Err(DialError::Stopping))
     }
 
-    /// Ends the session with a peer, with `bye` and this reason. Whether there was one. The node
-    /// may meet the peer again.
+    /// Ends the session with a peer, with `bye` and this reason (or `requested`, if it is not one
+    /// that a node says). Whether there was one. The node may meet the peer again.
     pub async fn disconnect(&self, id: NodeId, reason: CloseReason) -> bool {
+        let is_sent = CloseReason::SENT.contains(&reason);
+        let reason = if is_sent { reason } else { CloseReason::Requested };
         self.inner.core.registry.send(Disconnect { id, reason }).await.unwrap_or(false)
     }
 
@@ -158,6 +160,12 @@ impl NodeHandle {
     /// stopped.
     pub async fn failed(&self) -> NodeFailure {
         self.inner.core.watch.failed().await
+    }
+
+    /// Ends the registry behind the node's back, as a bug might.
+    #[cfg(test)]
+    pub(super) fn end_registry(&self) {
+        self.inner.core.registry.do_send(Stop);
     }
 
     /// Stops the node: no new sessions, `bye shutdown` to all peers, everything written, all

@@ -5,3 +5,6 @@ mod handle;
 
 pub use build::{Node, NodeBuilder, StartError};
 pub use handle::NodeHandle;
+
+#[cfg(test)]
+mod tests;

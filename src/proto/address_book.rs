@@ -8,7 +8,10 @@
 //! beyond one source's share as `source-full`; a cold address beyond the cold tier's size pushes
 //! out the one that has been silent longest.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use rand::{
     SeedableRng,
@@ -26,6 +29,9 @@ use crate::{
 
 /// How many failed dials an address survives that never answered.
 const HEARSAY_TRIES: u32 = 3;
+
+/// A session that lasted less long counts as a failure when its node is to be dialled again.
+const STABLE: Duration = Duration::from_secs(60);
 
 /// Among how many due addresses the next to dial is chosen.
 const PICK_FROM: usize = 256;
@@ -122,6 +128,8 @@ pub struct Entry {
     pub own: bool,
     /// The session with the node there ended, and nothing has answered there since.
     pub lost: bool,
+    /// Another node than the proven one says that it listens there: a feeler is to find out.
+    claimed: bool,
     dialling: bool,
     bootstrap: bool,
 }
@@ -200,6 +208,7 @@ impl AddressBook {
             cold: false,
             own: false,
             lost: false,
+            claimed: false,
             dialling: false,
             bootstrap: source == Source::Bootstrap,
         };
@@ -240,10 +249,14 @@ impl AddressBook {
             news = entry.proven.is_none() || entry.id != Some(id) || entry.cold || entry.lost;
             entry.id = Some(id);
             entry.proven = Some(now);
-            entry.failures = 0;
+            // Whether one that closes soon is better than none shows only when its session lasts.
+            if !entry.lost {
+                entry.failures = 0;
+            }
             entry.cold = false;
             entry.own = false;
             entry.lost = false;
+            entry.claimed = false;
             entry.dialling = false;
             entry.next_try = entry.next_try.max(now);
         });
@@ -292,6 +305,7 @@ impl AddressBook {
             Fate::Forgotten => self.forget(addr),
             Fate::Retry(next_try) | Fate::Cold(next_try) => self.update(addr, |entry| {
                 entry.dialling = false;
+                entry.claimed = false;
                 entry.failures = failures;
                 entry.next_try = next_try;
                 entry.cold = matches!(fate, Fate::Cold(_));
@@ -320,10 +334,16 @@ impl AddressBook {
         self.set_connected(id, true, |_| {});
     }
 
-    /// The session ended: its addresses may be dialled after the first pause of the ladder.
-    pub fn disconnected(&mut self, id: NodeId, now: Moment) {
-        let pause = self.ladder.pause(1, &mut self.rng).unwrap_or_default();
+    /// The session, which lasted so long, ended: its addresses may be dialled after the first pause
+    /// of the ladder, or, if sessions with the node keep ending soon, after later ones.
+    pub fn disconnected(&mut self, id: NodeId, now: Moment, lasted: Duration) {
+        let pauses = [1, 2, 3, 4, 5].map(|n| self.ladder.pause(n, &mut self.rng));
+        let longest = jittered(self.config.bootstrap_retry_max, &mut self.rng);
         self.set_connected(id, false, |entry| {
+            entry.failures = if lasted < STABLE { entry.failures.saturating_add(1) } else { 0 };
+            let step = usize::try_from(entry.failures.saturating_sub(1)).unwrap_or(usize::MAX);
+            let pause = pauses.get(step).copied().flatten().unwrap_or(longest);
+            let pause = if entry.bootstrap { pause.min(longest) } else { pause };
             entry.next_try = entry.next_try.max(now + pause);
             entry.lost = true;
         });
@@ -505,6 +525,9 @@ impl AddressBook {
         if entry.own || entry.dialling {
             return None;
         }
+        if entry.claimed {
+            return Some(Queue::Feeler);
+        }
         if let Some(id) = entry.id.filter(|id| self.connected.contains(id)) {
             let declared = entry.source == Source::Declared(id);
             return (declared && entry.proven.is_none()).then_some(Queue::Feeler);
@@ -550,6 +573,7 @@ impl Entry {
         {
             // Another node claims the place: find out, by the same proof as ever.
             self.next_try = self.next_try.min(now);
+            self.claimed = true;
         }
     }
 }

@@ -40,7 +40,7 @@ fn who_has_not_answered_for_dead_after_is_not_advertised_unless_connected() {
     assert_eq!(book.advertised(None, 10, at(1)), []);
     book.connected(id(2));
     assert_eq!(book.advertised(None, 10, at(1000)).len(), 1);
-    book.disconnected(id(2), at(1000));
+    book.disconnected(id(2), at(1000), Duration::from_secs(1000));
     assert_eq!(book.advertised(None, 10, at(0)), [], "a lost peer is not told");
     book.proven(&addr(1), id(2), at(1001));
     assert_eq!(book.advertised(None, 10, at(1001)).len(), 1);
@@ -146,8 +146,39 @@ fn a_connected_nodes_addresses_are_not_dialled_but_its_own_word_is_checked() {
     assert_eq!(book.pick(Queue::Feeler, at(0)), Some(addr(2)));
     book.proven(&addr(2), id(2), at(1));
     assert_eq!(book.due_at(Queue::Feeler), None);
-    book.disconnected(id(2), at(5));
+    book.disconnected(id(2), at(5), Duration::from_secs(100));
     assert!(book.due_at(Queue::Known).is_some_and(|when| when > at(5)));
+}
+
+#[test]
+fn a_node_whose_sessions_end_soon_is_dialled_less_and_less_often() {
+    let mut book = book();
+    let mut pauses = vec![];
+    let mut now = at(0);
+    for _ in 0..5 {
+        book.proven(&addr(1), id(2), now);
+        book.connected(id(2));
+        book.disconnected(id(2), now, Duration::from_secs(1));
+        let next = book.due_at(Queue::Known).unwrap();
+        pauses.push(next.since(now).as_secs());
+        now = next;
+    }
+    assert!(pauses[0] <= 1 && (3..=6).contains(&pauses[1]) && pauses[4] >= 450, "{pauses:?}");
+    book.proven(&addr(1), id(2), now);
+    book.connected(id(2));
+    book.disconnected(id(2), now, Duration::from_secs(61));
+    assert!(book.due_at(Queue::Known).unwrap().since(now).as_secs() <= 1);
+}
+
+#[test]
+fn a_place_that_another_node_claims_is_felt_out() {
+    let mut book = book();
+    book.proven(&addr(1), id(2), at(0));
+    book.connected(id(3));
+    book.learn(&addr(1), Some(id(3)), Source::Declared(id(3)), at(5)).unwrap();
+    assert_eq!(book.pick(Queue::Feeler, at(5)), Some(addr(1)));
+    assert!(book.proven(&addr(1), id(3), at(6)));
+    assert_eq!(book.due_at(Queue::Feeler), None);
 }
 
 proptest! {
@@ -165,7 +196,7 @@ proptest! {
                 4 => drop(book.proven(&a, who, now)),
                 5 => drop(book.failed(&a, now)),
                 6 => book.connected(who),
-                _ => book.disconnected(who, now),
+                _ => book.disconnected(who, now, Duration::ZERO),
             }
             let mut queued = 0;
             for (a, e) in book.iter() {

@@ -176,6 +176,9 @@ impl Explorer {
     /// A session came up.
     pub fn peer_up(&mut self, now: Moment, info: &PeerInfo, out: &mut Vec<Output>) {
         let intake = TokenBucket::new(self.config.addr_burst, self.config.addrs_per_second, now);
+        if self.peers.is_empty() {
+            self.refresh.next = self.refresh.next.max(now + self.config.refresh_min);
+        }
         // The session asks its first `getaddr` by itself.
         self.peers.insert(info.id, Peer { intake, asked: 1 });
         self.book.connected(info.id);
@@ -199,7 +202,7 @@ impl Explorer {
         out: &mut Vec<Output>,
     ) {
         self.peers.remove(&info.id);
-        self.book.disconnected(info.id, now);
+        self.book.disconnected(info.id, now, now.since(info.since));
         // A full node answers the hello first, so that its refusal ends what was a session.
         if info.direction == Direction::Outbound && is_full(reason) {
             for addr in self.book.addresses_of(info.id) {

@@ -15,7 +15,7 @@ pub enum Kind {
     SessionUp,
     /// A session ended; the reason says why.
     SessionDown,
-    /// A connection was refused or closed before it was a session.
+    /// This node refused a connection or closed it; the detail says what was wrong.
     Refused,
     /// A dial failed.
     DialFailed,

@@ -1,6 +1,9 @@
 //! Which address this node tells others to dial.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use crate::{address::HostPort, ids::NodeId};
 
@@ -11,21 +14,34 @@ const MAX_REPORTS: usize = 32;
 /// liar, or one peer behind the same NAT, is not enough.
 const QUORUM: usize = 2;
 
-/// What the operator settled about the node's address: all of it, or only the port.
+/// What the operator settled about the node's address: all of it, or only ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
     /// What is advertised, else a specific listening address.
     pub fixed: Option<HostPort>,
-    /// The port of the first listening address.
-    pub port: Option<u16>,
+    /// The unspecific listening addresses.
+    wildcards: Vec<HostPort>,
 }
 
 impl Settled {
     /// From what the operator advertises and the addresses that are listened on.
     #[must_use]
     pub fn new(advertise: Option<HostPort>, listening: &[HostPort]) -> Self {
-        let specific = || listening.iter().find(|addr| addr.check_dialable().is_ok()).cloned();
-        Self { fixed: advertise.or_else(specific), port: listening.first().map(HostPort::port) }
+        let is_specific = |addr: &&HostPort| addr.check_dialable().is_ok();
+        let fixed = advertise.or_else(|| listening.iter().find(is_specific).cloned());
+        let wildcards = listening.iter().filter(|addr| !is_specific(addr)).cloned().collect();
+        Self { fixed, wildcards }
+    }
+
+    /// Where the node is reached by this address of its machine: at the wildcard of its family, or
+    /// for IPv4 at `[::]`, which takes both unless there is one for IPv4 beside it.
+    #[must_use]
+    pub fn reached_by(&self, ip: IpAddr) -> Option<HostPort> {
+        let of_family = |v4: bool| {
+            self.wildcards.iter().find(|addr| addr.ip().is_some_and(|ip| ip.is_ipv4() == v4))
+        };
+        let wildcard = of_family(ip.is_ipv4()).or_else(|| of_family(false))?;
+        Some(SocketAddr::new(ip, wildcard.port()).into())
     }
 }
 
@@ -80,14 +96,13 @@ impl OwnAddress {
         if self.settled.fixed.is_some() {
             return self.settled.fixed.clone();
         }
-        let port = self.settled.port?;
         let mut votes = BTreeMap::<IpAddr, usize>::new();
         for (_, ip) in self.reports.values() {
             *votes.entry(*ip).or_default() += 1;
         }
         let voted = votes.into_iter().max_by_key(|(_, n)| *n).filter(|(_, n)| *n >= QUORUM);
         let ip = voted.map(|(ip, _)| ip).or(self.local)?;
-        Some(HostPort::from(std::net::SocketAddr::new(ip, port)))
+        self.settled.reached_by(ip)
     }
 }
 
@@ -125,6 +140,18 @@ mod tests {
         assert_eq!(own.current(), Some(addr("10.0.0.7:5999")));
         own.reported(id(2), &addr("198.51.100.9:40002"));
         assert_eq!(own.current(), Some(addr("198.51.100.9:5999")));
+    }
+
+    #[test]
+    fn each_family_is_reached_at_its_own_port() {
+        let both = Settled::new(None, &[addr("0.0.0.0:1"), addr("[::]:2")]);
+        let at = |settled: &Settled, ip: &str| settled.reached_by(ip.parse().unwrap());
+        assert_eq!(at(&both, "10.0.0.7"), Some(addr("10.0.0.7:1")));
+        assert_eq!(at(&both, "2001:db8::1"), Some(addr("[2001:db8::1]:2")));
+        let dual = Settled::new(None, &[addr("[::]:2")]);
+        assert_eq!(at(&dual, "10.0.0.7"), Some(addr("10.0.0.7:2")));
+        let v4 = Settled::new(None, &[addr("0.0.0.0:1")]);
+        assert_eq!(at(&v4, "2001:db8::1"), None);
     }
 
     #[test]

@@ -16,12 +16,11 @@ impl Decoder for LineCodec {
     type Error = io::Error;
 
     fn decode(&mut self, src: &mut BytesMut) -> io::Result<Option<Bytes>> {
-        let Some(end) = memchr::memchr(b'\n', src) else {
-            if src.len() > MAX_LINE + 1 {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "line longer than 64 KiB"));
-            }
-            return Ok(None);
-        };
+        let end = memchr::memchr(b'\n', src);
+        if end.unwrap_or(src.len()) > MAX_LINE + 1 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "line longer than 64 KiB"));
+        }
+        let Some(end) = end else { return Ok(None) };
         let mut line = src.split_to(end).freeze();
         src.advance(1);
         if line.last() == Some(&b'\r') {
@@ -37,5 +36,22 @@ impl Encoder<Encoded> for LineCodec {
     fn encode(&mut self, item: Encoded, dst: &mut BytesMut) -> io::Result<()> {
         dst.extend_from_slice(item.bytes());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_out_whole_and_a_long_one_is_an_error() {
+        let mut bytes = BytesMut::from(&b"a\r\nbc\nd"[..]);
+        assert_eq!(LineCodec.decode(&mut bytes).unwrap().unwrap(), "a");
+        assert_eq!(LineCodec.decode(&mut bytes).unwrap().unwrap(), "bc");
+        assert_eq!(LineCodec.decode(&mut bytes).unwrap(), None);
+        let mut long = BytesMut::from(&vec![b'x'; MAX_LINE + 2][..]);
+        assert!(LineCodec.decode(&mut long.clone()).is_err());
+        long.extend_from_slice(b"\n");
+        assert!(LineCodec.decode(&mut long).is_err());
     }
 }

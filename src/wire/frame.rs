@@ -5,7 +5,7 @@
 //! it where it can, skips unknown fields without building them, and nests no deeper than
 //! `serde_json`'s own limit.
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::{borrow::Cow, fmt, sync::LazyLock};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -52,7 +52,11 @@ pub struct Hello {
     )]
     pub observed: Option<HostPort>,
     /// The connection only proves that somebody answers here; it ends after the hellos.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        skip_serializing_if = "std::ops::Not::not",
+        deserialize_with = "null_is_default"
+    )]
     pub feeler: bool,
 }
 
@@ -118,14 +122,7 @@ struct GetAddrBody {
 
 #[derive(Deserialize)]
 struct AddrBody {
-    peers: Vec<RawEntry>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawEntry {
-    Pair(String, Option<String>),
-    Bare(String),
+    peers: Vec<AddrEntry>,
 }
 
 #[derive(Deserialize)]
@@ -167,7 +164,7 @@ impl<'a> Frame<'a> {
             }
             "addr" => {
                 let body: AddrBody = serde_json::from_str(text).map_err(malformed)?;
-                Self::Addr(body.peers.into_iter().map(AddrEntry::from).collect())
+                Self::Addr(body.peers)
             }
             "bye" => {
                 let body: ByeBody<'a> = serde_json::from_str(text).map_err(malformed)?;
@@ -178,13 +175,32 @@ impl<'a> Frame<'a> {
     }
 }
 
-impl From<RawEntry> for AddrEntry {
-    fn from(raw: RawEntry) -> Self {
-        match raw {
-            // An id that is no UUID makes the entry a bare one: the address may still be right.
-            RawEntry::Pair(addr, id) => Self { addr, id: id.and_then(|id| id.parse().ok()) },
-            RawEntry::Bare(addr) => Self { addr, id: None },
-        }
+impl<'de> Deserialize<'de> for AddrEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(EntryVisitor)
+    }
+}
+
+/// An entry is a bare address, or a list of an address, an id, and whatever later versions add.
+struct EntryVisitor;
+
+impl<'de> de::Visitor<'de> for EntryVisitor {
+    type Value = AddrEntry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address or a pair of an address and an id")
+    }
+
+    fn visit_str<E: de::Error>(self, addr: &str) -> Result<AddrEntry, E> {
+        Ok(AddrEntry { addr: addr.to_owned(), id: None })
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<AddrEntry, A::Error> {
+        let addr = list.next_element()?.ok_or_else(|| de::Error::invalid_length(0, &self))?;
+        let id = list.next_element::<Option<Cow<'de, str>>>()?.flatten();
+        while list.next_element::<de::IgnoredAny>()?.is_some() {}
+        // An id that is no UUID makes the entry a bare one: the address may still be right.
+        Ok(AddrEntry { addr, id: id.and_then(|id| id.parse().ok()) })
     }
 }
 
@@ -308,8 +324,16 @@ fn short_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Strin
     text.map(|text| check_text(text).map_err(de::Error::custom)).transpose()
 }
 
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 fn few_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let texts = Vec::<String>::deserialize(deserializer)?;
+    let texts: Vec<String> = null_is_default(deserializer)?;
     if texts.len() > MAX_FEATURES {
         return Err(de::Error::custom("more than 32 features"));
     }
@@ -389,7 +413,8 @@ mod tests {
 
     #[test]
     fn pairs_and_bare_strings_stand_side_by_side() {
-        let line = r#"{"msgtype":"addr","peers":[["1.2.3.4:5","no-uuid"],"h:6",["[::1]:7",null]]}"#;
+        let line =
+            r#"{"msgtype":"addr","peers":[["1.2.3.4:5","no-uuid"],"h:6",["[::1]:7",null,9]]}"#;
         let Ok(Frame::Addr(entries)) = parse(line) else { panic!("no addr") };
         let addrs: Vec<_> = entries.iter().map(|e| (e.addr.as_str(), e.id)).collect();
         assert_eq!(addrs, [("1.2.3.4:5", None), ("h:6", None), ("[::1]:7", None)]);

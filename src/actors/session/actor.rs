@@ -341,7 +341,8 @@ impl Session {
         self.end.reason = reason;
     }
 
-    /// The end of a session is the registry's to note, that of a dial discovery's.
+    /// What the registry does not know of a session's end, and of a connection that never was one;
+    /// the end of a dial is discovery's to note.
     fn note_refusal(&self, now: Moment, reason: &CloseReason, detail: &str) {
         if self.unknown > 0 {
             let detail = format!("{} messages of unknown msgtypes", self.unknown);

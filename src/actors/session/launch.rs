@@ -71,7 +71,7 @@ impl HelloTemplate {
         remote: &HostPort,
         local: Option<&HostPort>,
     ) -> Encoded {
-        let here = || Some(local?.with_port(self.settled.port?));
+        let here = || self.settled.reached_by(local?.ip()?);
         Encoded::hello(&Hello {
             nodeid: self.me,
             version: Some(VERSION),

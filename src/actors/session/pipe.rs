@@ -253,7 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
     /// Does what is due.
     fn do_due(&self, session: &mut Session, now: Moment) -> Step {
         let is_due = session.deadline().is_some_and(|due| now >= due);
-        let paused = self.refill.is_some() && !self.eof;
+        let paused = (self.refill.is_some() || self.crowded) && !self.eof;
         if is_due && session.tick(now, paused) { Step::Over } else { Step::Wait }
     }
 

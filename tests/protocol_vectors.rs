@@ -1,0 +1,363 @@
+//! `docs/PROTOCOL.md` against the code: its test vectors, transcripts, reason codes and limits.
+//!
+//! Every vector is judged twice: by `Frame::parse`, and by what a running node answers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "clippy allows them in test functions, but not in the helpers of an integration test"
+)]
+
+use std::{collections::BTreeSet, time::Duration};
+
+use peerage::{
+    CloseReason, HostPort, Node, NodeConfig, NodeHandle,
+    wire::{Frame, MAX_HELLO_LINE, MAX_LINE, frame::CORE_MSGTYPES},
+};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
+
+const DOCUMENT: &str = include_str!("../docs/PROTOCOL.md");
+
+const HELLO: &[u8] = br#"{"msgtype":"hello","nodeid":"00000000-0000-4000-8000-0000000000aa"}"#;
+
+/// The most that one answer may take, on a machine busy with other tests.
+const BOUND: Duration = Duration::from_secs(20);
+
+// --- Reading the document -----------------------------------------------------------------------
+
+/// The lines of the fenced blocks of this kind, block by block.
+fn blocks(kind: &str) -> Vec<Vec<&'static str>> {
+    let mut blocks = Vec::new();
+    let mut lines = DOCUMENT.lines();
+    while let Some(line) = lines.next() {
+        let Some(found) = line.strip_prefix("```").filter(|found| !found.is_empty()) else {
+            continue;
+        };
+        let block = lines.by_ref().take_while(|line| *line != "```").collect();
+        if found == kind {
+            blocks.push(block);
+        }
+    }
+    assert!(!blocks.is_empty(), "docs/PROTOCOL.md has no {kind} block");
+    blocks
+}
+
+struct Vector {
+    outcome: &'static str,
+    /// What is sent, for the messages of failed assertions.
+    text: &'static str,
+    line: Vec<u8>,
+}
+
+fn vectors(kind: &str) -> Vec<Vector> {
+    let lines = blocks(kind).concat();
+    let lines = lines.into_iter().filter(|line| !line.starts_with('#'));
+    let vector = |line: &'static str| {
+        let (outcome, text) = line.split_once(' ').unwrap_or((line, ""));
+        let text = text.trim_start();
+        Vector { outcome, text, line: unescape(text) }
+    };
+    lines.map(vector).collect()
+}
+
+/// `\xNN` is one byte, `<y*100>` a hundred `y`.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        if let Some(hex) = rest.strip_prefix("\\x") {
+            bytes.push(u8::from_str_radix(&hex[..2], 16).unwrap());
+            rest = &hex[2..];
+        } else if let Some((count, after)) =
+            rest.strip_prefix("<y*").and_then(|run| run.split_once('>'))
+        {
+            bytes.extend(std::iter::repeat_n(b'y', count.parse().unwrap()));
+            rest = after;
+        } else {
+            let (char, after) = rest.split_at(next.len_utf8());
+            bytes.extend(char.as_bytes());
+            rest = after;
+        }
+    }
+    bytes
+}
+
+/// The rows of the table that follows a heading, each as its cells.
+fn table(heading: &str) -> Vec<Vec<&'static str>> {
+    let (_, section) = DOCUMENT.split_once(&format!("\n## {heading}\n")).unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with("|--"));
+    let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+// --- Talking to a node --------------------------------------------------------------------------
+
+async fn node() -> NodeHandle {
+    let config = NodeConfig {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        workers: 1,
+        ..NodeConfig::default()
+    };
+    Node::builder().config(config).start().await.unwrap()
+}
+
+struct Talk {
+    stream: BufReader<TcpStream>,
+}
+
+impl Talk {
+    async fn with(node: &NodeHandle) -> Self {
+        let addr = node.listen_addrs()[0].socket_addr().unwrap();
+        Self { stream: BufReader::new(TcpStream::connect(addr).await.unwrap()) }
+    }
+
+    /// A connection whose first lines have been exchanged.
+    async fn in_session(node: &NodeHandle) -> Self {
+        let mut talk = Self::with(node).await;
+        talk.say(HELLO).await;
+        talk.hear_until("ping").await;
+        talk
+    }
+
+    async fn say(&mut self, line: &[u8]) {
+        // A node that has closed already answers soon enough by what it sent before.
+        let _gone = self.stream.write_all(&[line, b"\n"].concat()).await;
+    }
+
+    /// The next message; `None` at the end of the connection.
+    async fn hear(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        let read = timeout(BOUND, self.stream.read_line(&mut line)).await;
+        let n = read.expect("no line in time").expect("the connection failed");
+        (n > 0).then(|| serde_json::from_str(&line).unwrap())
+    }
+
+    /// The messages up to and including one of this msgtype, or up to the end.
+    async fn hear_until(&mut self, msgtype: &str) -> Vec<Value> {
+        let mut heard = Vec::new();
+        while let Some(message) = self.hear().await {
+            let done = message["msgtype"] == msgtype;
+            heard.push(message);
+            if done {
+                break;
+            }
+        }
+        heard
+    }
+}
+
+/// `bye:CODE` for a bye, else the msgtype.
+fn brief(message: &Value) -> String {
+    match (message["msgtype"].as_str().unwrap(), message["reason"].as_str()) {
+        ("bye", Some(reason)) => format!("bye:{reason}"),
+        (msgtype, _) => msgtype.to_owned(),
+    }
+}
+
+fn briefs(messages: &[Value]) -> BTreeSet<String> {
+    messages.iter().map(brief).collect()
+}
+
+fn wanted(outcome: &str) -> BTreeSet<String> {
+    outcome.split(',').filter(|word| *word != "closed").map(str::to_owned).collect()
+}
+
+/// What it is that `Frame::parse` has to make of a line for a node to answer it so.
+fn check_parse(vector: &Vector, limit: usize) {
+    let line = vector.line.strip_suffix(b"\r").unwrap_or(&vector.line);
+    let parsed = Frame::parse(line);
+    let right = match vector.outcome {
+        "pong" => parsed == Ok(Frame::Ping),
+        "addr" => matches!(parsed, Ok(Frame::GetAddr { .. })),
+        "closed" => matches!(parsed, Ok(Frame::Bye { .. })),
+        "bye:too-large" => line.len() > limit,
+        "bye:protocol" if limit == MAX_LINE => matches!(parsed, Err(_) | Ok(Frame::Hello(_))),
+        "bye:protocol" => !matches!(parsed, Ok(Frame::Hello(_) | Frame::Bye { .. })),
+        "-" => {
+            line.is_empty()
+                || matches!(parsed, Ok(Frame::Pong | Frame::Addr(_) | Frame::Other { .. }))
+        }
+        hello => hello.starts_with("hello") && matches!(parsed, Ok(Frame::Hello(_))),
+    };
+    assert!(right, "{}: {parsed:?}", vector.text);
+    assert!(line.len() <= limit || vector.outcome == "bye:too-large", "{}", vector.text);
+}
+
+// --- The vectors --------------------------------------------------------------------------------
+
+#[actix_rt::test]
+async fn first_lines_are_answered_as_the_document_says() {
+    let node = node().await;
+    for vector in vectors("vectors-first") {
+        let Vector { outcome, text, line } = &vector;
+        check_parse(&vector, MAX_HELLO_LINE);
+        let mut talk = Talk::with(&node).await;
+        talk.say(line).await;
+        let heard = match *outcome {
+            // Still waiting for a hello.
+            "-" => {
+                talk.say(HELLO).await;
+                let first = talk.hear().await.unwrap();
+                assert_eq!(first["msgtype"], "hello", "{text}");
+                continue;
+            }
+            // It says no more than that, until we close.
+            "hello" => {
+                talk.say(br#"{"msgtype":"ping"}"#).await;
+                talk.say(br#"{"msgtype":"bye"}"#).await;
+                talk.hear_until("").await
+            }
+            session if session.ends_with("ping") => talk.hear_until("ping").await,
+            _closing => talk.hear_until("").await,
+        };
+        assert_eq!(briefs(&heard), wanted(outcome), "{text}");
+        assert!(heard.len() < 2 || heard[0]["msgtype"] == "hello", "{text}: {heard:?}");
+    }
+    node.stop().await;
+}
+
+#[actix_rt::test]
+async fn lines_of_a_session_are_answered_as_the_document_says() {
+    let node = node().await;
+    for vector in vectors("vectors-session") {
+        let Vector { outcome, text, line } = &vector;
+        check_parse(&vector, MAX_LINE);
+        let mut talk = Talk::in_session(&node).await;
+        talk.say(line).await;
+        let mut heard = match *outcome {
+            "pong" | "addr" => talk.hear_until(outcome).await,
+            // The pong of a ping that follows shows that nothing was said and all goes on.
+            "-" => {
+                talk.say(br#"{"msgtype":"ping"}"#).await;
+                talk.hear_until("pong").await
+            }
+            _closing => talk.hear_until("").await,
+        };
+        heard.retain(|message| message["msgtype"] != "getaddr");
+        let wanted = wanted(if *outcome == "-" { "pong" } else { outcome });
+        assert_eq!(briefs(&heard), wanted, "{text}");
+    }
+    node.stop().await;
+}
+
+#[test]
+fn addresses_are_read_and_refused_as_the_document_says() {
+    for Vector { outcome, text, line } in vectors("vectors-address") {
+        let taken = str::from_utf8(&line).unwrap().parse::<HostPort>();
+        let taken = taken.and_then(|addr| addr.check_dialable().map(|()| addr.to_string()));
+        let taken = taken.unwrap_or_else(|why| format!("refused:{}", why.code()));
+        assert_eq!(taken, outcome, "{text}");
+    }
+}
+
+#[test]
+fn the_example_of_every_message_is_that_message() {
+    let mut examples = Vec::new();
+    for line in blocks("json").concat() {
+        let msgtype = match Frame::parse(line.as_bytes()) {
+            Ok(Frame::Hello(_)) => "hello",
+            Ok(Frame::Ping) => "ping",
+            Ok(Frame::Pong) => "pong",
+            Ok(Frame::GetAddr { .. }) => "getaddr",
+            Ok(Frame::Addr(_)) => "addr",
+            Ok(Frame::Bye { .. }) => "bye",
+            other => panic!("{line}: {other:?}"),
+        };
+        examples.push(msgtype);
+    }
+    assert_eq!(examples, CORE_MSGTYPES);
+}
+
+// --- The transcripts ----------------------------------------------------------------------------
+
+#[actix_rt::test]
+async fn the_transcripts_are_what_a_node_says() {
+    let node = node().await;
+    for transcript in blocks("transcript") {
+        let mut talk = Talk::with(&node).await;
+        for line in transcript {
+            let (who, line) = line.split_at(2);
+            if who == "> " {
+                talk.say(line.as_bytes()).await;
+                continue;
+            }
+            let shown: Value = serde_json::from_str(line).unwrap();
+            let said = loop {
+                let said = talk.hear().await.unwrap_or_else(|| panic!("closed before {line}"));
+                // A `getaddr` more may come at any time.
+                if said["msgtype"] == shown["msgtype"] || said["msgtype"] != "getaddr" {
+                    break said;
+                }
+            };
+            assert_eq!(brief(&said), brief(&shown));
+            let fields = |message: &Value| -> Vec<String> {
+                message.as_object().unwrap().keys().cloned().collect()
+            };
+            assert_eq!(fields(&said), fields(&shown), "{said}");
+        }
+        let last = talk.hear_until("").await;
+        assert!(briefs(&last).iter().all(|msgtype| msgtype == "getaddr"), "{last:?}");
+    }
+    node.stop().await;
+}
+
+// --- The tables ---------------------------------------------------------------------------------
+
+#[test]
+fn every_code_that_is_sent_is_in_the_table_of_reasons_and_no_other() {
+    let documented: Vec<_> = table("Reason codes").iter().map(|row| row[0]).collect();
+    let sent: Vec<_> = CloseReason::SENT.iter().map(|code| format!("`{}`", code.code())).collect();
+    assert_eq!(documented, sent);
+    assert!(table("Reason codes").iter().all(|row| row[1..].iter().all(|cell| !cell.is_empty())));
+}
+
+#[test]
+fn the_limits_are_those_of_the_default_configuration() {
+    let NodeConfig { liveness, session, limits, discovery, .. } = NodeConfig::default();
+    let secs = |time: Duration| format!("{} s", time.as_secs());
+    let redial: Vec<_> = discovery.redial.iter().map(|pause| pause.as_secs().to_string()).collect();
+    let expected = [
+        ("line until the handshake is done", format!("{MAX_HELLO_LINE} bytes")),
+        ("line in a session", format!("{MAX_LINE} bytes")),
+        ("host in an address", format!("{} bytes", peerage::address::MAX_HOST)),
+        ("time to a hello", secs(session.handshake_timeout)),
+        ("time from ping to ping", secs(liveness.ping_interval)),
+        ("time without a pong", secs(liveness.dead_after)),
+        ("time for a dial: name, connection and hello", secs(discovery.dial_timeout)),
+        ("time that a peer may take nothing", secs(session.stall_timeout)),
+        ("time to close", secs(session.close_grace)),
+        ("incoming sessions", limits.max_inbound.to_string()),
+        ("incoming connections without a hello, or probed", limits.max_unfinished.to_string()),
+        ("messages waiting for one peer", session.outbox_frames.to_string()),
+        ("bytes waiting for one peer", session.outbox_bytes.to_string()),
+        ("bytes of one peer's messages in work", session.undelivered_bytes.to_string()),
+        ("addresses in an answer", discovery.addr_reply_max.to_string()),
+        ("addresses taken from a peer at once, beyond answers", discovery.addr_burst.to_string()),
+        (
+            "addresses taken from a peer per second, beyond answers",
+            discovery.addrs_per_second.to_string(),
+        ),
+        ("addresses in the book", discovery.book_entries.to_string()),
+        ("addresses retried slowly", discovery.cold_entries.to_string()),
+        ("sessions below which known addresses are dialled", discovery.target_peers.to_string()),
+        ("dials at the same time", discovery.dials_in_flight.to_string()),
+        ("dials at once", discovery.dial_burst.to_string()),
+        ("dials per second", discovery.dials_per_second.to_string()),
+        ("pauses between dials of an address", format!("{} s", redial.join(", "))),
+        ("longest pause between dials of a bootstrap", secs(discovery.bootstrap_retry_max)),
+    ];
+    let documented = table("Limits");
+    for (name, value) in &expected {
+        let row = documented.iter().find(|row| row[0] == *name);
+        let row = row.unwrap_or_else(|| panic!("docs/PROTOCOL.md has no limit {name:?}"));
+        assert_eq!(row[1], value, "{name}");
+    }
+    // What is in the document beyond that is checked by a vector: the texts of hello.
+    assert_eq!(documented.len(), expected.len() + 2);
+}
