@@ -116,3 +116,8 @@ pub use outbox::SendError;
 pub use peer::{Direction, PeerInfo, Rtt};
 pub use proto::journal::{Decision, JournalQuery, Kind};
 pub use reason::CloseReason;
+
+/// The README's program must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

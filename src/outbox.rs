@@ -27,15 +27,16 @@ pub enum SendError {
 }
 
 /// Frames up to this size are copied together as they come; larger ones are shared by all outboxes
-/// they wait in. Copying a small frame costs less than counting its references, and it has to be
-/// copied anyway to be written in one go.
-const SMALL: usize = 4 * 1024;
+/// they wait in. Copying a small frame costs less than counting its references, and much less than
+/// a call of its own to write it.
+const SMALL: usize = 16 * 1024;
 
 /// How much is copied together. More is written in several goes.
 const CHUNK: usize = 64 * 1024;
 
-/// Used buffers of that size that a thread keeps for the next chunks.
+/// Used buffers that a thread keeps for the next chunks, if they have grown to a size worth it.
 const SPARE: usize = 64;
+const WORTH_KEEPING: usize = CHUNK / 4;
 
 thread_local! {
     static SPARE_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -194,7 +195,8 @@ impl Chunk {
             }
             ChunkBytes::Shared(first) if first.len() <= SMALL => {
                 let spare = SPARE_BUFFERS.with_borrow_mut(Vec::pop);
-                let mut bytes = spare.unwrap_or_else(|| Vec::with_capacity(CHUNK));
+                let mut bytes = spare.unwrap_or_default();
+                bytes.reserve(first.len() + frame.len());
                 bytes.extend_from_slice(first);
                 bytes.extend_from_slice(frame);
                 self.bytes = ChunkBytes::Copied(bytes);
@@ -230,7 +232,9 @@ impl Buf for Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        if let ChunkBytes::Copied(bytes) = &mut self.bytes {
+        if let ChunkBytes::Copied(bytes) = &mut self.bytes
+            && bytes.capacity() >= WORTH_KEEPING
+        {
             let mut bytes = std::mem::take(bytes);
             // A thread that is ending keeps nothing.
             let _ended = SPARE_BUFFERS.try_with(|spare| {
@@ -293,7 +297,7 @@ mod tests {
     #[test]
     fn small_frames_are_written_together_and_large_ones_are_shared() {
         let outbox = Outbox::new(100, 1 << 20);
-        let large = frame(5000);
+        let large = frame(20_000);
         for frame in [&frame(30), &frame(40), &large, &frame(50), &frame(60)] {
             outbox.push(frame).unwrap();
         }

@@ -4,6 +4,7 @@
 //! operating system refuses (no file descriptors left), accepting pauses and comes back.
 
 use std::{
+    borrow::Cow,
     io,
     pin::Pin,
     task::{Context as Task, Poll},
@@ -55,7 +56,7 @@ impl Listener {
     }
 
     fn refused(&self, error: &io::Error) {
-        let note = Decision::new(self.clock.now(), Kind::AcceptFailed, error.kind().to_string());
+        let note = Decision::new(self.clock.now(), Kind::AcceptFailed, code_of(error));
         self.journal.note(note.detail(error.to_string()).addr(self.addr.clone()));
     }
 }
@@ -113,6 +114,16 @@ impl<T: Transport> ActorFuture<Listener> for Accept<T> {
         }
         task.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+/// A stable code; the standard library has no name for the commonest.
+fn code_of(error: &io::Error) -> Cow<'static, str> {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    match error.raw_os_error() {
+        Some(ENFILE | EMFILE) if cfg!(unix) => "too-many-files".into(),
+        _ => error.kind().to_string().into(),
     }
 }
 
