@@ -171,3 +171,18 @@ fn the_rest_of_the_network_survives_a_third_of_it() {
         assert!(net.is_full_mesh().await);
     });
 }
+
+#[test]
+fn a_thousand_nodes_all_find_the_sessions_they_want_and_keep_them() {
+    let mut config = SimConfig::seeded(7);
+    config.node.discovery.target_peers = 16;
+    sim::run(config, async |net| {
+        net.grow(1000, Duration::from_millis(20)).await;
+        let settled = async |net: &SimNetwork| net.tables().await.values().all(|t| t.len() >= 16);
+        assert!(net.until(secs(120), settled).await);
+        net.advance(secs(300)).await;
+        assert!(settled(net).await);
+        let pinged = net.tables().await.into_values().flatten().all(|peer| peer.rtt.is_some());
+        assert!(pinged, "every session has been pinged by now");
+    });
+}

@@ -3,7 +3,11 @@
 //! Owns the address book, the allowances of each peer, the schedule of dials and of questions.
 //! Does not connect, resolve or send: it says what is to be done, as [`Output`].
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    time::Duration,
+};
 
 use rand::{Rng, SeedableRng, seq::IteratorRandom};
 use rand_chacha::ChaCha8Rng;
@@ -25,6 +29,10 @@ use crate::{
     reason::CloseReason,
     wire::{AddrEntry, Encoded, MAX_LINE},
 };
+
+/// How many addresses a session may declare as its peer's own in `addr`. They are proven before
+/// anything else is dialled, so that one peer with many would leave no dial for all others.
+const MAX_DECLARED: usize = 4;
 
 /// To how many peers a newly proven address is passed on.
 const NEWS_FANOUT: usize = 2;
@@ -75,6 +83,15 @@ struct Peer {
     intake: TokenBucket,
     /// How many `getaddr` it has yet to answer.
     asked: u32,
+    /// What it has declared as its own in `addr`.
+    declared: BTreeSet<HostPort>,
+}
+
+impl Peer {
+    fn may_declare(&mut self, addr: &HostPort) -> bool {
+        self.declared.contains(addr)
+            || (self.declared.len() < MAX_DECLARED && self.declared.insert(addr.clone()))
+    }
 }
 
 #[derive(Debug)]
@@ -180,7 +197,8 @@ impl Explorer {
             self.refresh.next = self.refresh.next.max(now + self.config.refresh_min);
         }
         // The session asks its first `getaddr` by itself.
-        self.peers.insert(info.id, Peer { intake, asked: 1 });
+        let peer = Peer { intake, asked: 1, declared: BTreeSet::new() };
+        self.peers.insert(info.id, peer);
         self.book.connected(info.id);
         self.reply = None;
         if let Some(observed) = &info.observed {
@@ -238,8 +256,10 @@ impl Explorer {
             let taken = entry.addr.parse::<HostPort>().map_err(NotTaken::Bad).and_then(|addr| {
                 // A classic peer announces itself by a bare address; should it be another's, the
                 // proof will say so.
-                let id = entry.id.or(alone.then_some(from));
-                self.book.learn(&addr, id, source_of(from, id), now)
+                if entry.id.or(alone.then_some(from)) == Some(from) && peer.may_declare(&addr) {
+                    return self.book.learn(&addr, Some(from), Source::Declared(from), now);
+                }
+                self.book.learn(&addr, entry.id, Source::Told(from), now)
             });
             match taken {
                 Ok(new) => news |= new,
@@ -539,11 +559,6 @@ impl Explorer {
     pub const fn book(&self) -> &AddressBook {
         &self.book
     }
-}
-
-/// A node that tells its own address declares it; anything else is told.
-fn source_of(from: NodeId, id: Option<NodeId>) -> Source {
-    if id == Some(from) { Source::Declared(from) } else { Source::Told(from) }
 }
 
 /// Whether the peer said that it has no room.

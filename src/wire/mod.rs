@@ -1,6 +1,6 @@
 //! The wire: JSON objects, one a line. What the lines mean is decided elsewhere.
 //!
-//! [`line`] cuts bytes into lines and never fails: a line that is too long is an item, not an
+//! [`mod@line`] cuts bytes into lines and never fails: a line that is too long is an item, not an
 //! error. [`frame`] turns a line into a [`Frame`] and back. [`codec`] offers both as a
 //! `tokio_util` codec for programs that speak to a node. `docs/PROTOCOL.md` is the specification.
 

@@ -184,6 +184,11 @@ impl Session {
         true
     }
 
+    /// Whether pings wait for room in the outbox to be answered.
+    pub(super) const fn owes_pongs(&self) -> bool {
+        self.owed_pongs > 0
+    }
+
     /// The peer has closed its side. What it asked before is answered by now.
     pub(super) fn peer_closed(&mut self, now: Moment) {
         let spoke = self.peer.is_some();

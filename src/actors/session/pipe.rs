@@ -204,8 +204,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
             let status = session.outbox.status();
             self.behind = result.is_pending() || status.refusing;
             session.wrote(now, taken, result.is_pending(), status.refusing);
-            // Reading was put off for the crowd's sake.
-            if std::mem::replace(&mut self.crowded, status.crowded) && !status.crowded {
+            // Reading was put off for the crowd's sake, or since there was no room for pongs.
+            let put_off = std::mem::replace(&mut self.crowded, status.crowded);
+            if (put_off || session.owes_pongs()) && !status.crowded {
                 return Step::Again;
             }
         }
