@@ -51,11 +51,12 @@ pub struct LivenessConfig {
 /// How much one session may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionConfig {
-    /// From the first byte of a connection to a valid hello; then `bye timeout`.
+    /// From the making of a connection to a valid hello; then `bye timeout`.
     pub handshake_timeout: Duration,
     /// Frames waiting for one peer; beyond it sending is refused as outbox-full.
     pub outbox_frames: usize,
-    /// Bytes waiting for one peer; beyond it sending is refused as outbox-full.
+    /// Bytes waiting for one peer; beyond it sending is refused as outbox-full. At least the longest
+    /// line, 64 KiB.
     pub outbox_bytes: usize,
     /// A peer that takes no byte for this long while some wait, or whose outbox stays full for
     /// this long, is closed with `slow`.
@@ -197,9 +198,9 @@ pub enum ConfigError {
     /// A quantity that must be at least one is zero.
     #[error("{0} must not be zero")]
     Zero(&'static str),
-    /// Not even one line of the greatest length could be under way.
-    #[error("undelivered-bytes must be at least {MAX_LINE}, the longest line")]
-    Undelivered,
+    /// A place for lines has not even room for the longest.
+    #[error("{0} must be at least {MAX_LINE}, the longest line")]
+    BelowLine(&'static str),
     /// A text is longer than the wire allows, empty, or has control characters.
     #[error("{0} must have 1 to 64 printable characters")]
     BadName(&'static str),
@@ -220,7 +221,6 @@ impl NodeConfig {
             ("handshake-timeout", !self.session.handshake_timeout.is_zero()),
             ("stall-timeout", !self.session.stall_timeout.is_zero()),
             ("outbox-frames", self.session.outbox_frames > 0),
-            ("outbox-bytes", self.session.outbox_bytes > 0),
             ("workers", self.workers > 0),
             ("max-unfinished", self.limits.max_unfinished > 0),
             ("journal-entries", self.journal_entries > 0),
@@ -236,8 +236,12 @@ impl NodeConfig {
         if let Some((name, _)) = nonzero.iter().find(|(_, ok)| !ok) {
             return Err(ConfigError::Zero(name));
         }
-        if self.session.undelivered_bytes < MAX_LINE {
-            return Err(ConfigError::Undelivered);
+        let room = [
+            ("undelivered-bytes", self.session.undelivered_bytes),
+            ("outbox-bytes", self.session.outbox_bytes),
+        ];
+        if let Some((name, _)) = room.iter().find(|(_, bytes)| *bytes < MAX_LINE) {
+            return Err(ConfigError::BelowLine(name));
         }
         if ping_interval > dead_after {
             return Err(ConfigError::PingAboveDeadAfter { ping_interval, dead_after });

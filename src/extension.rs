@@ -13,7 +13,7 @@ use crate::{
     outbox::SendError,
     wire::{
         Encoded,
-        frame::{CORE_MSGTYPES, EncodeError},
+        frame::{CORE_MSGTYPES, EncodeError, shorten},
     },
 };
 
@@ -135,9 +135,8 @@ struct Typed<M: Send + 'static> {
 
 impl<M: PeerMessage> Route for Typed<M> {
     fn deliver(&self, line: &str, from: &PeerHandle, credit: Credit) -> Result<(), DeliverError> {
-        let message = serde_json::from_str(line).map_err(|error| {
-            DeliverError::BadPayload(error.to_string().chars().take(120).collect())
-        })?;
+        let message = serde_json::from_str(line)
+            .map_err(|error| DeliverError::BadPayload(shorten(&error.to_string())))?;
         if !self.to.connected() {
             return Err(DeliverError::Gone);
         }

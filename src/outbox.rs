@@ -55,8 +55,12 @@ struct State {
     queue: VecDeque<Chunk>,
     frames: usize,
     bytes: usize,
-    /// A frame was refused, and the queue has not become half empty since.
+    /// A frame was refused, and less than half of either limit has been taken since: so neither a
+    /// trickle ends it, nor does a sender that fills every gap keep a brisk peer in it.
     refusing: bool,
+    /// What has been taken since then.
+    relieved_frames: usize,
+    relieved_bytes: usize,
     /// The last frame is in; nothing more is taken.
     finished: bool,
     waker: Option<Waker>,
@@ -111,12 +115,25 @@ impl Outbox {
         self.accept(&mut self.state.lock(), frame)
     }
 
+    /// Queues one of the session's own few frames (hello, announcement, the outstanding ping)
+    /// whatever the limits: without them a healthy session would end as dead.
+    pub(crate) fn push_control(&self, frame: &Encoded) {
+        let mut state = self.state.lock();
+        if !state.finished {
+            state.append(frame.bytes());
+        }
+    }
+
     fn accept(&self, state: &mut State, frame: &Encoded) -> Result<(), SendError> {
         if state.finished {
             return Err(SendError::NoSuchPeer);
         }
         if state.frames >= self.max_frames || state.bytes + frame.bytes().len() > self.max_bytes {
-            state.refusing = true;
+            if !state.refusing {
+                state.refusing = true;
+                state.relieved_frames = 0;
+                state.relieved_bytes = 0;
+            }
             return Err(SendError::OutboxFull);
         }
         state.append(frame.bytes());
@@ -139,6 +156,11 @@ impl Outbox {
         }
     }
 
+    /// The session is gone: nothing is taken any more, and what waited is given up.
+    pub(crate) fn close(&self) {
+        *self.state.lock() = State { finished: true, ..State::default() };
+    }
+
     /// What to write next. If nothing waits, the task is woken when something does.
     pub(crate) fn take(&self, waker: &Waker) -> Option<Chunk> {
         let mut state = self.state.lock();
@@ -150,7 +172,12 @@ impl Outbox {
         };
         state.frames -= chunk.frames;
         state.bytes -= chunk.remaining();
-        if state.frames <= self.max_frames / 2 && state.bytes <= self.max_bytes / 2 {
+        state.relieved_frames += chunk.frames;
+        state.relieved_bytes += chunk.remaining();
+        if state.relieved_frames >= self.max_frames.div_ceil(2)
+            || state.relieved_bytes >= self.max_bytes / 2
+            || state.queue.is_empty()
+        {
             state.refusing = false;
         }
         // An idle session keeps no queue.
@@ -305,6 +332,29 @@ mod tests {
         let shared = outbox.take(Waker::noop()).unwrap();
         assert_eq!(shared.chunk().as_ptr(), large.bytes().as_ptr());
         assert_eq!((take(&outbox), take(&outbox)), (Some(110), None));
+    }
+
+    #[test]
+    fn a_sender_that_fills_every_gap_does_not_keep_a_brisk_peer_refusing() {
+        let outbox = Outbox::new(100, 1 << 20);
+        let large = frame(20_000);
+        while outbox.push(&large).is_ok() {}
+        let mut taken = 0;
+        while outbox.status().refusing {
+            outbox.take(Waker::noop()).unwrap();
+            taken += 1;
+            outbox.push(&large).unwrap();
+        }
+        assert!((26..=50).contains(&taken), "half of the limit, {taken}");
+    }
+
+    #[test]
+    fn a_closed_outbox_takes_nothing_and_keeps_nothing() {
+        let outbox = Outbox::new(3, 1000);
+        outbox.push(&Encoded::PING).unwrap();
+        outbox.close();
+        assert_eq!(outbox.push(&Encoded::PING), Err(SendError::NoSuchPeer));
+        assert_eq!(take(&outbox), None);
     }
 
     proptest::proptest! {

@@ -1,9 +1,14 @@
 //! Whole networks over the in-memory transport, under a virtual clock.
-#![allow(clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 use std::{collections::BTreeMap, time::Duration};
 
-use peerage::sim::{self, SimConfig, SimEvent, SimNetwork};
+use peerage::{
+    PeerMessage, Received,
+    sim::{self, SimConfig, SimEvent, SimNetwork},
+    testkit::Probe,
+};
+use serde::{Deserialize, Serialize};
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -184,5 +189,39 @@ fn a_thousand_nodes_all_find_the_sessions_they_want_and_keep_them() {
         assert!(settled(net).await);
         let pinged = net.tables().await.into_values().flatten().all(|peer| peer.rtt.is_some());
         assert!(pinged, "every session has been pinged by now");
+    });
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Blob {
+    n: u32,
+    text: String,
+}
+
+impl PeerMessage for Blob {
+    const MSGTYPE: &'static str = "blob";
+}
+
+#[test]
+fn two_nodes_that_send_each_other_much_at_once_both_get_it_all() {
+    sim::run(SimConfig::seeded(6), async |net| {
+        small_mesh(net, 2).await;
+        let probes = [Probe::<Received<Blob>>::start(), Probe::<Received<Blob>>::start()];
+        for (index, node) in net.alive() {
+            node.register(probes[index].recipient()).unwrap();
+        }
+        for (_, node) in net.alive() {
+            for n in 0..60 {
+                let sent = node.send_all(&Blob { n, text: "x".repeat(60_000) }).unwrap();
+                assert_eq!((sent.accepted, sent.refused), (1, 0));
+            }
+        }
+        for probe in &probes {
+            for n in 0..60 {
+                assert_eq!(probe.expect().await.message.n, n);
+            }
+        }
+        net.advance(secs(10)).await;
+        assert!(net.is_full_mesh().await && net.events().iter().all(|event| event.down.is_none()));
     });
 }

@@ -9,13 +9,14 @@ use actix::prelude::*;
 
 use super::{
     discovery::{Dialled, Resolved},
+    listener::is_out_of_files,
     registry::Stop,
     session::{DialTicket, Launcher},
     vital::Vital,
 };
 use crate::{
     address::HostPort,
-    clock::Moment,
+    clock::{Clock, Moment},
     proto::link::Purpose,
     reason::CloseReason,
     transport::{Connection, Transport},
@@ -76,11 +77,14 @@ impl<T: Transport + Unpin> Handler<Dial> for Dialer<T> {
         let clock = launcher.env().clock;
         let due = clock.now() + self.timeout;
         let dial = async move {
-            let connecting = connect(&transport, &addr);
+            let connecting = connect(&transport, &addr, clock, due);
             match tokio::time::timeout_at(clock.instant(due), connecting).await {
                 Ok(Ok(connection)) => launcher.outbound::<T>(connection, purpose, ticket, due),
                 Ok(Err(error)) => {
-                    ticket.settle(None, Some((CloseReason::Unreachable, error.to_string())));
+                    let out_of_files = is_out_of_files(&error);
+                    let reason =
+                        if out_of_files { CloseReason::Internal } else { CloseReason::Unreachable };
+                    ticket.settle(None, Some((reason, error.to_string())));
                 }
                 Err(_elapsed) => {
                     let detail = "no connection in time".to_owned();
@@ -92,20 +96,26 @@ impl<T: Transport + Unpin> Handler<Dial> for Dialer<T> {
     }
 }
 
-/// The first of the address's connections that can be made.
+/// The first of the address's connections that can be made; each gets its share of the time, so that
+/// one that swallows everything does not keep the others from being tried.
 async fn connect<T: Transport>(
     transport: &T,
     addr: &HostPort,
+    clock: Clock,
+    due: Moment,
 ) -> io::Result<Connection<T::Stream>> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let addrs = match addr.socket_addr() {
         Some(addr) => vec![addr],
         None => transport.resolve(addr).await?,
     };
-    for addr in addrs {
-        match transport.dial(addr).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) => last = error,
+    for (left, addr) in (1..=addrs.len()).rev().zip(addrs) {
+        let now = clock.now();
+        let share = due.since(now) / u32::try_from(left).unwrap_or(u32::MAX);
+        match tokio::time::timeout_at(clock.instant(now + share), transport.dial(addr)).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => last = error,
+            Err(_elapsed) => last = io::ErrorKind::TimedOut.into(),
         }
     }
     Err(last)

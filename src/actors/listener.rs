@@ -119,12 +119,17 @@ impl<T: Transport> ActorFuture<Listener> for Accept<T> {
 
 /// A stable code; the standard library has no name for the commonest.
 fn code_of(error: &io::Error) -> Cow<'static, str> {
+    if is_out_of_files(error) {
+        return "too-many-files".into();
+    }
+    error.kind().to_string().into()
+}
+
+/// Whether this process, or the whole machine, has no file descriptors left.
+pub(super) fn is_out_of_files(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
-    match error.raw_os_error() {
-        Some(ENFILE | EMFILE) if cfg!(unix) => "too-many-files".into(),
-        _ => error.kind().to_string().into(),
-    }
+    cfg!(unix) && matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 fn is_about_the_peer(error: &io::Error) -> bool {

@@ -7,6 +7,7 @@ use actix_rt::Arbiter;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use super::handle::{Inner, NodeHandle};
 use crate::{
@@ -157,7 +158,13 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         let mut stop_first = core.listen::<T>(listeners, &launcher);
         stop_first.extend([dialer, discovery.clone().recipient()]);
         tracing::debug!(id = %me, "node started");
-        Ok(NodeHandle::new(Inner { core, listening, discovery, stop_first }))
+        Ok(NodeHandle::new(Inner {
+            core,
+            listening,
+            discovery,
+            stop_first,
+            stopped: watch::Sender::new(false),
+        }))
     }
 
     async fn bind(&self) -> Result<Vec<(T::Listener, HostPort)>, StartError> {

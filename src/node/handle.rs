@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use super::build::Core;
 use crate::{
@@ -45,6 +45,7 @@ pub(super) struct Inner {
     pub(super) discovery: Addr<Discovery>,
     /// Whatever makes new sessions.
     pub(super) stop_first: Vec<Recipient<Stop>>,
+    pub(super) stopped: watch::Sender<bool>,
 }
 
 impl NodeHandle {
@@ -169,20 +170,28 @@ impl NodeHandle {
     }
 
     /// Stops the node: no new sessions, `bye shutdown` to all peers, everything written, all
-    /// actors ended. Takes at most about one and a half seconds.
+    /// actors ended. Takes at most about one and a half seconds. Whoever calls it, however often,
+    /// returns when the node has stopped.
     pub async fn stop(&self) {
         let inner = &self.inner;
         if !inner.core.watch.stopping() {
+            // Somebody else stops it; the sender lives as long as this handle.
+            let mut stopped = inner.stopped.subscribe();
+            let _never = stopped.wait_for(|stopped| *stopped).await;
             return;
         }
-        for maker in &inner.stop_first {
-            end(maker.send(Stop)).await;
-        }
-        if timeout(STOP_GRACE, end(inner.core.registry.send(ShutDown))).await.is_err() {
+        let stopping = async {
+            for maker in &inner.stop_first {
+                end(maker.send(Stop)).await;
+            }
+            end(inner.core.registry.send(ShutDown)).await;
+            end(inner.core.registry.send(Stop)).await;
+        };
+        if timeout(STOP_GRACE, stopping).await.is_err() {
             tracing::warn!("some sessions did not end in time");
         }
-        end(inner.core.registry.send(Stop)).await;
         inner.core.workers.stop();
+        inner.stopped.send_replace(true);
         tracing::debug!(id = %inner.core.me, "node stopped");
     }
 }

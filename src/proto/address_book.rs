@@ -33,6 +33,9 @@ const HEARSAY_TRIES: u32 = 3;
 /// A session that lasted less long counts as a failure when its node is to be dialled again.
 const STABLE: Duration = Duration::from_secs(60);
 
+/// How long a proof stands before another node's claim to the place is looked into.
+const CLAIM_PAUSE: Duration = Duration::from_secs(60);
+
 /// Among how many due addresses the next to dial is chosen.
 const PICK_FROM: usize = 256;
 
@@ -329,6 +332,11 @@ impl AddressBook {
         });
     }
 
+    /// The operator's name for a first contact leads here no longer: an address like any other.
+    pub fn demote(&mut self, addr: &HostPort) {
+        self.update(addr, |entry| entry.bootstrap = false);
+    }
+
     /// There is a session with this node: its addresses need no dialling.
     pub fn connected(&mut self, id: NodeId) {
         self.set_connected(id, true, |_| {});
@@ -342,7 +350,8 @@ impl AddressBook {
         self.set_connected(id, false, |entry| {
             entry.failures = if lasted < STABLE { entry.failures.saturating_add(1) } else { 0 };
             let step = usize::try_from(entry.failures.saturating_sub(1)).unwrap_or(usize::MAX);
-            let pause = pauses.get(step).copied().flatten().unwrap_or(longest);
+            let last = pauses.iter().rev().flatten().next().copied().unwrap_or(longest);
+            let pause = pauses.get(step).copied().flatten().unwrap_or(last);
             let pause = if entry.bootstrap { pause.min(longest) } else { pause };
             entry.next_try = entry.next_try.max(now + pause);
             entry.lost = true;
@@ -422,6 +431,9 @@ impl AddressBook {
         max: usize,
         fresh_since: Moment,
     ) -> Vec<(HostPort, NodeId)> {
+        if max == 0 {
+            return Vec::new();
+        }
         let told = |(addr, entry): (&HostPort, &Entry)| {
             let (id, proven) = (entry.id?, entry.proven?);
             let answers = self.connected.contains(&id) || (!entry.lost && proven >= fresh_since);
@@ -564,15 +576,21 @@ impl Entry {
             if let Source::Declared(_) = source {
                 self.source = source;
                 self.id = id;
-                self.next_try = self.next_try.min(now);
+                // Saying it again and again does not have it dialled more often.
+                if self.failures == 0 {
+                    self.next_try = self.next_try.min(now);
+                }
             } else if self.id.is_none() {
                 self.id = id;
             }
         } else if let Source::Declared(by) = source
             && self.id != Some(by)
+            && self.proven.is_none_or(|proven| now.since(proven) >= CLAIM_PAUSE)
         {
             // Another node claims the place: find out, by the same proof as ever.
-            self.next_try = self.next_try.min(now);
+            if self.failures == 0 {
+                self.next_try = self.next_try.min(now);
+            }
             self.claimed = true;
         }
     }

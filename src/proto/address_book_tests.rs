@@ -175,9 +175,11 @@ fn a_place_that_another_node_claims_is_felt_out() {
     let mut book = book();
     book.proven(&addr(1), id(2), at(0));
     book.connected(id(3));
-    book.learn(&addr(1), Some(id(3)), Source::Declared(id(3)), at(5)).unwrap();
-    assert_eq!(book.pick(Queue::Feeler, at(5)), Some(addr(1)));
-    assert!(book.proven(&addr(1), id(3), at(6)));
+    book.learn(&addr(1), Some(id(3)), Source::Declared(id(3)), at(59)).unwrap();
+    assert_eq!(book.due_at(Queue::Feeler), None, "the proof is fresh");
+    book.learn(&addr(1), Some(id(3)), Source::Declared(id(3)), at(60)).unwrap();
+    assert_eq!(book.pick(Queue::Feeler, at(60)), Some(addr(1)));
+    assert!(book.proven(&addr(1), id(3), at(61)));
     assert_eq!(book.due_at(Queue::Feeler), None);
 }
 

@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     time::Duration,
 };
 
@@ -34,8 +33,15 @@ use crate::{
 /// anything else is dialled, so that one peer with many would leave no dial for all others.
 const MAX_DECLARED: usize = 4;
 
+/// How many notes about addresses that were not taken one peer causes at once; then one a second,
+/// with what has gathered.
+const NOTES: u32 = 64;
+
 /// To how many peers a newly proven address is passed on.
 const NEWS_FANOUT: usize = 2;
+
+/// How long an address is left alone when this machine could not dial it.
+const LOCAL_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a node that said it is full is left alone.
 const FULL_PAUSE: Duration = Duration::from_secs(600);
@@ -85,9 +91,27 @@ struct Peer {
     asked: u32,
     /// What it has declared as its own in `addr`.
     declared: BTreeSet<HostPort>,
+    /// What was not taken from it and has not been noted.
+    refused: BTreeMap<NotTaken, usize>,
+    /// How often that may be noted.
+    notes: TokenBucket,
 }
 
 impl Peer {
+    /// What was not taken, in one note: at once, or together with what follows if there were many
+    /// notes. One peer's nonsense must not wash everything else out of the journal.
+    fn note_refused(&mut self, from: NodeId, now: Moment, last: bool) -> Option<Decision> {
+        let reason = self.refused.keys().next_back()?.code();
+        if self.notes.take(now, 1) == 0 && !last {
+            return None;
+        }
+        let counts: Vec<String> = std::mem::take(&mut self.refused)
+            .into_iter()
+            .map(|(why, n)| format!("{n} {}", why.code()))
+            .collect();
+        Some(Decision::new(now, Kind::AddrsRefused, reason).detail(counts.join(", ")).peer(from))
+    }
+
     fn may_declare(&mut self, addr: &HostPort) -> bool {
         self.declared.contains(addr)
             || (self.declared.len() < MAX_DECLARED && self.declared.insert(addr.clone()))
@@ -114,6 +138,8 @@ pub struct Explorer {
     announced: Option<HostPort>,
     peers: BTreeMap<NodeId, Peer>,
     names: BTreeMap<HostPort, Name>,
+    /// Bootstraps that were given as addresses.
+    fixed: BTreeSet<HostPort>,
     in_flight: usize,
     /// Of these, how many may become sessions.
     sessions_in_flight: usize,
@@ -150,6 +176,7 @@ impl Explorer {
             announced: None,
             peers: BTreeMap::new(),
             names: BTreeMap::new(),
+            fixed: BTreeSet::new(),
             in_flight: 0,
             sessions_in_flight: 0,
             purposes: BTreeMap::new(),
@@ -176,7 +203,10 @@ impl Explorer {
                         Name { next_try: now, failures: 0, resolving: false, addrs: Vec::new() };
                     self.names.insert(addr.clone(), name);
                 }
-                Host::Ip(_) => self.learn_bootstrap(now, addr, out),
+                Host::Ip(_) => {
+                    self.fixed.insert(addr.clone());
+                    self.learn_bootstrap(now, addr, out);
+                }
             }
         }
         self.announce(now, out);
@@ -197,7 +227,13 @@ impl Explorer {
             self.refresh.next = self.refresh.next.max(now + self.config.refresh_min);
         }
         // The session asks its first `getaddr` by itself.
-        let peer = Peer { intake, asked: 1, declared: BTreeSet::new() };
+        let peer = Peer {
+            intake,
+            asked: 1,
+            declared: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            notes: TokenBucket::new(NOTES, 1, now),
+        };
         self.peers.insert(info.id, peer);
         self.book.connected(info.id);
         self.reply = None;
@@ -219,7 +255,9 @@ impl Explorer {
         reason: &CloseReason,
         out: &mut Vec<Output>,
     ) {
-        self.peers.remove(&info.id);
+        if let Some(mut peer) = self.peers.remove(&info.id) {
+            out.extend(peer.note_refused(info.id, now, true).map(Output::Note));
+        }
         self.book.disconnected(info.id, now, now.since(info.since));
         // A full node answers the hello first, so that its refusal ends what was a session.
         if info.direction == Direction::Outbound && is_full(reason) {
@@ -250,12 +288,12 @@ impl Explorer {
         let beyond = u32::try_from(entries.len().saturating_sub(free)).unwrap_or(u32::MAX);
         let paid = peer.intake.take(now, beyond);
         let allowed = free.saturating_add(usize::try_from(paid).unwrap_or(usize::MAX));
-        let mut refused = BTreeMap::<NotTaken, usize>::new();
         let mut news = false;
         for entry in entries.iter().take(allowed) {
             let taken = entry.addr.parse::<HostPort>().map_err(NotTaken::Bad).and_then(|addr| {
                 // A classic peer announces itself by a bare address; should it be another's, the
                 // proof will say so.
+                addr.check_dialable().map_err(NotTaken::Bad)?;
                 if entry.id.or(alone.then_some(from)) == Some(from) && peer.may_declare(&addr) {
                     return self.book.learn(&addr, Some(from), Source::Declared(from), now);
                 }
@@ -263,23 +301,15 @@ impl Explorer {
             });
             match taken {
                 Ok(new) => news |= new,
-                Err(why) => *refused.entry(why).or_default() += 1,
+                // Hearing one's own address from others is how the network works, not a fault.
+                Err(NotTaken::Own) => {}
+                Err(why) => *peer.refused.entry(why).or_default() += 1,
             }
         }
         if entries.len() > allowed {
-            refused.insert(NotTaken::Rate, entries.len() - allowed);
+            *peer.refused.entry(NotTaken::Rate).or_default() += entries.len() - allowed;
         }
-        // Hearing one's own address from others is how the classic network works, not a fault.
-        refused.remove(&NotTaken::Own);
-        if !refused.is_empty() {
-            let mut detail = String::new();
-            for (why, n) in &refused {
-                let _infallible = write!(detail, "{n} {} ", why.code());
-            }
-            let reason = refused.keys().next_back().map_or("", |why| why.code());
-            let note = Decision::new(now, Kind::AddrsRefused, reason).detail(detail).peer(from);
-            out.push(Output::Note(note));
-        }
+        out.extend(peer.note_refused(from, now, false).map(Output::Note));
         if news {
             self.refresh_soon(now);
         }
@@ -385,6 +415,10 @@ impl Explorer {
         if answered.is_some() && is_full(reason) {
             return self.turned_away(now, addr);
         }
+        // What this machine lacks says nothing about the address.
+        if answered.is_none() && *reason == CloseReason::Internal {
+            return self.book.postpone(addr, now + jittered(LOCAL_PAUSE, &mut self.rng));
+        }
         let fate = match self.book.failed(addr, now) {
             Fate::Forgotten => Kind::Forgotten,
             Fate::Cold(_) => Kind::WentCold,
@@ -416,7 +450,12 @@ impl Explorer {
             Ok(addrs) if !addrs.is_empty() => {
                 state.failures = 0;
                 state.next_try = now + jittered(max, &mut self.rng);
-                state.addrs.clone_from(&addrs);
+                let old = std::mem::replace(&mut state.addrs, addrs.clone());
+                for gone in old.iter().filter(|addr| !addrs.contains(addr)) {
+                    if !self.fixed.contains(gone) {
+                        self.book.demote(gone);
+                    }
+                }
                 for addr in &addrs {
                     self.learn_once(now, addr, out);
                 }
@@ -436,7 +475,7 @@ impl Explorer {
 
     /// An address that a name resolved to again keeps its place on the ladder.
     fn learn_once(&mut self, now: Moment, addr: &HostPort, out: &mut Vec<Output>) {
-        if self.book.get(addr).is_none() {
+        if !self.book.get(addr).is_some_and(Entry::is_bootstrap) {
             self.learn_bootstrap(now, addr, out);
         }
     }
@@ -480,6 +519,10 @@ impl Explorer {
 
     fn start_dial(&mut self, addr: HostPort, purpose: Purpose, out: &mut Vec<Output>) {
         self.book.dialling(&addr);
+        // One that was forgotten while it was dialled, and heard of again.
+        if self.purposes.contains_key(&addr) {
+            return;
+        }
         self.in_flight += 1;
         self.sessions_in_flight += usize::from(purpose == Purpose::Session);
         self.purposes.insert(addr.clone(), purpose);
@@ -511,7 +554,8 @@ impl Explorer {
         self.refresh.pause = (self.refresh.pause * 2).min(self.config.refresh_max);
         self.refresh.next = now + jittered(self.refresh.pause, &mut self.rng);
         if let Some((id, peer)) = self.peers.iter_mut().choose(&mut self.rng) {
-            peer.asked = peer.asked.saturating_add(1);
+            // One that never answers saves nothing up.
+            peer.asked = (peer.asked + 1).min(2);
             out.push(Output::Send(*id, Encoded::GETADDR));
         }
     }

@@ -183,6 +183,7 @@ impl Link {
             Frame::GetAddr { near, max } => Action::GetAddr { near, max },
             Frame::Other { msgtype, text } => Action::Deliver { msgtype, text },
             Frame::Hello(_) => Action::Close(CloseReason::Protocol, "a second hello".to_owned()),
+            // Handled above, for it means the same in every state.
             Frame::Bye { .. } => Action::Nothing,
         }
     }

@@ -314,6 +314,9 @@ impl<H> PeerTable<H> {
     /// The operator or the program wants a peer gone. Whether there is such a peer.
     pub fn disconnect(&mut self, id: NodeId, reason: &CloseReason, out: &mut Vec<Effect>) -> bool {
         let Some(link) = self.active.get(&id).copied() else { return false };
+        if let Some(contender) = self.contending.remove(&id) {
+            self.tell_close(contender, reason.clone(), "", out);
+        }
         self.retire(link, reason, out);
         self.tell_close(link, reason.clone(), "", out);
         true

@@ -88,8 +88,11 @@ pub fn run<R>(config: SimConfig, simulation: impl AsyncFnOnce(&mut SimNetwork) -
 }
 
 impl SimNetwork {
-    /// An empty network. The clock of the current runtime is paused from here on, unless it is
-    /// already: [`run`] is the simpler way.
+    /// An empty network. The clock of the current runtime is paused from here on; [`run`] is the
+    /// simpler way.
+    ///
+    /// # Panics
+    /// If the clock is paused already, or the runtime has more than one thread.
     #[must_use]
     pub fn new(config: SimConfig) -> Self {
         tokio::time::pause();

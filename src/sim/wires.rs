@@ -236,6 +236,7 @@ pub struct SimListener {
 
 impl Drop for SimListener {
     fn drop(&mut self) {
+        self.incoming.close();
         let mut state = self.wires.state.lock();
         // A restarted node may have taken the address already.
         if state.listeners.get(&self.addr).is_some_and(mpsc::Sender::is_closed) {

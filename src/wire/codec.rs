@@ -18,7 +18,7 @@ impl Decoder for LineCodec {
     fn decode(&mut self, src: &mut BytesMut) -> io::Result<Option<Bytes>> {
         let end = memchr::memchr(b'\n', src);
         if end.unwrap_or(src.len()) > MAX_LINE + 1 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "line longer than 64 KiB"));
+            return Err(too_long());
         }
         let Some(end) = end else { return Ok(None) };
         let mut line = src.split_to(end).freeze();
@@ -26,8 +26,15 @@ impl Decoder for LineCodec {
         if line.last() == Some(&b'\r') {
             line.truncate(line.len().saturating_sub(1));
         }
+        if line.len() > MAX_LINE {
+            return Err(too_long());
+        }
         Ok(Some(line))
     }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "line longer than 64 KiB")
 }
 
 impl Encoder<Encoded> for LineCodec {

@@ -354,9 +354,9 @@ fn lenient_address<'de, D: Deserializer<'de>>(d: D) -> Result<Option<HostPort>, 
     Ok(text.and_then(|text| text.parse().ok()))
 }
 
-/// Bounds what is echoed back to a peer and kept in the journal.
-fn shorten(text: &str) -> String {
-    text.chars().take(120).collect()
+/// Bounds what is echoed back to a peer and kept in the journal, and keeps it printable.
+pub(crate) fn shorten(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(120).collect()
 }
 
 #[cfg(test)]

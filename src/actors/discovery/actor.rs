@@ -22,6 +22,9 @@ use crate::{
     reason::CloseReason,
 };
 
+/// After so many messages of peers, others of the thread get their turn.
+const YIELD_EVERY: usize = 64;
+
 /// The ways out of discovery.
 #[derive(Debug)]
 pub struct Ports {
@@ -48,6 +51,8 @@ pub struct Discovery {
     peers: BTreeMap<NodeId, PeerHandle>,
     /// Who waits for a dial of an address.
     waiting: BTreeMap<HostPort, Vec<oneshot::Sender<Result<NodeId, DialError>>>>,
+    /// Messages of peers handled since the start.
+    handled: usize,
     // The timer.
     timer: Option<(Moment, SpawnHandle)>,
     _vital: Option<Vital>,
@@ -71,6 +76,7 @@ impl Discovery {
             ports,
             peers: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            handled: 0,
             timer: None,
             _vital: vital,
         }
@@ -170,6 +176,12 @@ impl Handler<FromPeer> for Discovery {
             }
         }
         drop(credit);
+        // An actix mailbox is drained before timers and other tasks of the thread get their turn;
+        // sessions of other threads could keep it full for ever.
+        self.handled = self.handled.wrapping_add(1);
+        if self.handled.is_multiple_of(YIELD_EVERY) {
+            ctx.wait(tokio::task::yield_now().into_actor(self));
+        }
     }
 }
 

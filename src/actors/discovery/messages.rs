@@ -62,7 +62,7 @@ pub struct Resolved {
 /// Why a dial that somebody asked for led to no session.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DialError {
-    /// Nobody could dial this address, or it is this node's own.
+    /// Nobody could dial this address.
     #[error("cannot dial this address: {0}")]
     BadAddress(&'static str),
     /// The dial ended without a session.

@@ -19,7 +19,7 @@ use crate::{
     clock::Moment,
     extension::DeliverError,
     ids::LinkId,
-    outbox::{Outbox, SendError},
+    outbox::{Outbox, SendError, Status},
     peer::Direction,
     proto::{
         explorer::Proof,
@@ -34,6 +34,15 @@ use crate::{
 /// What the smallest message counts against its session's credit, in bytes: about what it takes on
 /// its way.
 pub(super) const MESSAGE_COST: usize = 128;
+
+/// What a question counts: its answer is much longer than itself.
+const QUESTION_COST: usize = 16 * 1024;
+
+/// Pings taken while the outbox has no room for their pongs.
+const MAX_OWED: usize = 64 * MAX_PONGS;
+
+/// Questions taken while the outbox is crowded.
+const MAX_CROWDING: u32 = 16;
 
 /// How a session came to be.
 #[derive(Debug)]
@@ -65,6 +74,8 @@ pub struct Session {
     pub(super) credits: Arc<Semaphore>,
     /// Pings that have not been answered yet.
     owed_pongs: usize,
+    /// Questions asked while the outbox was crowded.
+    crowding: u32,
     /// Messages of msgtypes that nobody registered.
     unknown: u64,
 }
@@ -75,10 +86,12 @@ struct EndGuard {
     env: Arc<Env>,
     link: LinkId,
     reason: CloseReason,
+    outbox: Arc<Outbox>,
 }
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
+        self.outbox.close();
         let news = LinkNews::Closed(self.reason.clone());
         self.env.registry.do_send(LinkEvent { link: self.link, news });
     }
@@ -106,7 +119,8 @@ impl Session {
             Arc::new(Outbox::new(config.session.outbox_frames, config.session.outbox_bytes));
         let credits = Arc::new(Semaphore::new(config.session.undelivered_bytes));
         // Until somebody says otherwise, it ended because something in here broke.
-        let end = EndGuard { env: env.clone(), link: id, reason: CloseReason::Internal };
+        let reason = CloseReason::Internal;
+        let end = EndGuard { env: env.clone(), link: id, reason, outbox: outbox.clone() };
         Self::create(move |ctx| {
             ctx.spawn(Pipe::new(connection.stream));
             Self {
@@ -121,6 +135,7 @@ impl Session {
                 end,
                 credits,
                 owed_pongs: 0,
+                crowding: 0,
                 unknown: 0,
             }
         })
@@ -135,7 +150,13 @@ impl Session {
 
     /// Whether the peer's next line may be looked at now.
     pub(super) fn may_read(&self) -> bool {
-        self.link.is_reading() && self.credits.available_permits() >= MAX_LINE
+        self.link.is_reading() && !self.is_put_off() && self.credits.available_permits() >= MAX_LINE
+    }
+
+    /// Whether the peer asks for more answers than it takes: it is not read until it has taken some.
+    /// Only questions and pings count, so that two nodes that send each other much go on reading.
+    pub(super) const fn is_put_off(&self) -> bool {
+        self.crowding >= MAX_CROWDING || self.owed_pongs >= MAX_OWED
     }
 
     pub(super) const fn is_reading(&self) -> bool {
@@ -160,7 +181,10 @@ impl Session {
             Action::Pong => self.owed_pongs += 1,
             Action::Rtt(sample) => self.tell_registry(LinkNews::Pong(sample)),
             Action::Addr(entries) => self.ask(Question::Addrs(entries), len),
-            Action::GetAddr { near, max } => self.ask(Question::GetAddr { near, max }, len),
+            Action::GetAddr { near, max } => {
+                self.crowding += u32::from(self.outbox.status().crowded);
+                self.ask(Question::GetAddr { near, max }, QUESTION_COST);
+            }
             Action::Deliver { msgtype, text } => self.deliver(now, &msgtype, text),
             Action::Greeted(hello) => self.greeted(now, *hello),
             Action::Probed => self.answer_hello(),
@@ -170,23 +194,19 @@ impl Session {
         }
     }
 
-    /// Answers the pings of a batch together. Whether the outbox had room: if not, nothing more is
-    /// read until it has.
+    /// Answers the pings of a batch together, as far as the outbox has room; the rest are owed until
+    /// it has. Whether any were answered.
     pub(super) fn answer_pings(&mut self) -> bool {
+        let owed = self.owed_pongs;
         while self.owed_pongs > 0 {
             let n = self.owed_pongs.min(MAX_PONGS);
             match self.outbox.push_own(&Encoded::pongs(n)) {
                 Ok(()) => self.owed_pongs -= n,
-                Err(SendError::OutboxFull) => return false,
+                Err(SendError::OutboxFull) => break,
                 Err(_closing) => self.owed_pongs = 0,
             }
         }
-        true
-    }
-
-    /// Whether pings wait for room in the outbox to be answered.
-    pub(super) const fn owes_pongs(&self) -> bool {
-        self.owed_pongs > 0
+        self.owed_pongs < owed
     }
 
     /// The peer has closed its side. What it asked before is answered by now.
@@ -200,9 +220,21 @@ impl Session {
         self.end(now, CloseReason::Gone, error.to_string(), false);
     }
 
-    /// The outbox was written as far as the peer takes it.
-    pub(super) fn wrote(&mut self, now: Moment, taken: bool, pending: bool, refusing: bool) {
-        self.link.observe_outbox(now, taken, pending, refusing);
+    /// The outbox was written as far as the peer takes it. Whether there is something to do that
+    /// had waited for that.
+    pub(super) fn wrote(
+        &mut self,
+        now: Moment,
+        taken: bool,
+        pending: bool,
+        status: Status,
+    ) -> bool {
+        self.link.observe_outbox(now, taken, pending, status.refusing);
+        let was_put_off = self.is_put_off();
+        if !status.crowded {
+            self.crowding = 0;
+        }
+        self.answer_pings() || (was_put_off && !self.is_put_off())
     }
 
     /// Does what is due. Whether the connection is to be dropped as it is.
@@ -274,12 +306,9 @@ impl Session {
 
     // --- The ways out -----------------------------------------------------------------------
 
-    /// Tells the peer something of the session's own. There is room unless the peer does not read,
-    /// and then the stall timer ends the session as slow.
+    /// Tells the peer something of the session's own.
     fn reply(&self, frame: &Encoded) {
-        if let Err(error) = self.outbox.push_own(frame) {
-            tracing::debug!(link = self.id.0, %error, "reply not queued");
-        }
+        self.outbox.push_control(frame);
     }
 
     fn tell_registry(&self, news: LinkNews) {
@@ -372,11 +401,9 @@ impl Actor for Session {
         let handle = Arc::new(SessionHandle { control, outbox: self.outbox.clone() });
         self.handle = Some(handle.clone());
         let Origin { direction, remote, .. } = &self.origin;
-        if self.origin.purpose == Purpose::Session {
-            let (direction, remote) = (*direction, remote.clone());
-            self.tell_registry(LinkNews::Opened { direction, remote, handle });
-        }
-        if *direction == Direction::Outbound {
+        let (direction, remote) = (*direction, remote.clone());
+        self.tell_registry(LinkNews::Opened { direction, remote, handle });
+        if direction == Direction::Outbound {
             self.reply(&self.hello());
         }
     }

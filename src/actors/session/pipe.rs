@@ -66,10 +66,10 @@ pub(super) struct Pipe<S> {
     refill: Option<Refill>,
     timer: Option<Pin<Box<Sleep>>>,
     armed: Option<Moment>,
-    /// The outbox holds so much that nothing more is read.
-    crowded: bool,
     /// The peer took not everything when last something was written.
     behind: bool,
+    /// Written, but the stream may still hold it back.
+    unflushed: bool,
 }
 
 /// How a step went.
@@ -95,8 +95,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
             refill: None,
             timer: None,
             armed: None,
-            crowded: false,
             behind: false,
+            unflushed: false,
         }
     }
 
@@ -105,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         if session.is_closing() {
             return self.discard(session, now, task);
         }
-        if !session.is_reading() || self.crowded || !session.answer_pings() {
+        if !session.is_reading() || session.is_put_off() {
             return Step::Wait;
         }
         if let Some(refill) = &mut self.refill {
@@ -203,10 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         if taken || self.behind || result.is_pending() {
             let status = session.outbox.status();
             self.behind = result.is_pending() || status.refusing;
-            session.wrote(now, taken, result.is_pending(), status.refusing);
-            // Reading was put off for the crowd's sake, or since there was no room for pongs.
-            let put_off = std::mem::replace(&mut self.crowded, status.crowded);
-            if (put_off || session.owes_pongs()) && !status.crowded {
+            // What was put off for want of room may be due now.
+            if session.wrote(now, taken, result.is_pending(), status) {
                 return Step::Again;
             }
         }
@@ -228,17 +226,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
     ) -> Poll<io::Result<()>> {
         loop {
             if !self.writing.has_remaining() {
-                match session.outbox.take(task.waker()) {
-                    Some(chunk) => self.writing = chunk,
-                    None if *taken => return Pin::new(&mut self.stream).poll_flush(task),
-                    None => return Poll::Ready(Ok(())),
+                // A written chunk is given back here, so that an idle session keeps none.
+                let next = session.outbox.take(task.waker());
+                let is_last = next.is_none();
+                self.writing = next.unwrap_or_default();
+                if is_last && self.unflushed {
+                    ready!(Pin::new(&mut self.stream).poll_flush(task))?;
+                    self.unflushed = false;
                 }
+                if is_last {
+                    return Poll::Ready(Ok(()));
+                }
+                // It may be empty, which is nothing to write.
+                continue;
             }
             let n = ready!(Pin::new(&mut self.stream).poll_write(task, self.writing.chunk()))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             *taken = true;
+            self.unflushed = true;
             self.writing.advance(n);
         }
     }
@@ -254,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
     /// Does what is due.
     fn do_due(&self, session: &mut Session, now: Moment) -> Step {
         let is_due = session.deadline().is_some_and(|due| now >= due);
-        let paused = (self.refill.is_some() || self.crowded) && !self.eof;
+        let paused = (self.refill.is_some() || session.is_put_off()) && !self.eof;
         if is_due && session.tick(now, paused) { Step::Over } else { Step::Wait }
     }
 
@@ -266,8 +273,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
             return Step::Wait;
         }
         let at = session.env.clock.instant(due);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        timer.as_mut().reset(at);
+        let timer = match &mut self.timer {
+            Some(timer) => {
+                timer.as_mut().reset(at);
+                timer
+            }
+            none => none.insert(Box::pin(sleep_until(at))),
+        };
         self.armed = Some(due);
         // Polled once, it wakes the task; until then there is nothing to ask it.
         if timer.as_mut().poll(task).is_ready() { Step::Again } else { Step::Wait }

@@ -212,7 +212,7 @@ async fn a_dialler_speaks_first_and_reports_what_came_of_the_dial() {
 }
 
 #[actix::test]
-async fn a_feeler_proves_says_bye_and_is_no_business_of_the_registry() {
+async fn a_feeler_proves_says_bye_and_never_becomes_a_session() {
     tokio::time::pause();
     let mut h = Harness::start(Direction::Outbound, Purpose::Feeler, 1 << 16);
     assert!(h.hear().await.unwrap().contains("\"feeler\":true"));
@@ -224,6 +224,9 @@ async fn a_feeler_proves_says_bye_and_is_no_business_of_the_registry() {
     drop(h.peer);
     settle().await;
     assert!(!h.session.connected());
+    let news = h.registry.take().await;
+    let told = |event: &LinkEvent| matches!(event.news, LinkNews::Greeted(_));
+    assert!(news.len() == 3 && !news.iter().any(told), "opened, closing, closed: {news:?}");
 }
 
 #[actix::test]
@@ -297,10 +300,10 @@ async fn questions_go_to_discovery_and_stop_the_reading_until_they_are_answered(
     let mut h = Harness::up().await;
     h.say(&"{\"msgtype\":\"getaddr\",\"max\":3}\n".repeat(10)).await;
     let asked = h.discovery.take().await;
-    assert_eq!(asked.len(), 4, "no more than there are credits");
+    assert_eq!(asked.len(), 1, "no more than there is credit");
     assert!(matches!(asked[0].question, Question::GetAddr { max: Some(3), near: None }));
     drop(asked);
-    assert_eq!(h.discovery.take().await.len(), 4);
+    assert_eq!(h.discovery.take().await.len(), 1);
 }
 
 #[actix::test]
@@ -339,6 +342,41 @@ async fn a_peer_that_does_not_read_is_closed_as_slow() {
     let news = h.registry.take().await;
     assert!(matches!(news[0].news, LinkNews::Closing(CloseReason::Slow)), "{news:?}");
     assert!(matches!(news[1].news, LinkNews::Closed(CloseReason::Slow)), "{news:?}");
+}
+
+#[actix::test]
+async fn a_full_outbox_keeps_back_neither_the_first_lines_nor_the_pings() {
+    tokio::time::pause();
+    let mut h = Harness::inbound();
+    h.say(HELLO).await;
+    let opened = h.registry.take().await.into_iter().find_map(|event| match event.news {
+        LinkNews::Opened { handle, .. } => Some(handle),
+        _ => None,
+    });
+    let outbox = opened.unwrap().outbox.clone();
+    h.session.do_send(Control::Admit { announce: None });
+    while outbox.push(&crate::wire::Encoded::PONG).is_ok() {}
+    let mut verbs = vec![];
+    while !verbs.iter().any(|line: &String| line.contains("ping")) {
+        verbs.push(h.hear().await.unwrap());
+    }
+    assert!(verbs.iter().any(|line| line.contains("getaddr")), "{verbs:?}");
+}
+
+#[actix::test]
+async fn an_empty_frame_and_the_end_of_the_session_harm_nobody() {
+    tokio::time::pause();
+    let mut h = Harness::up().await;
+    let notes = Probe::<Received<Note>>::start();
+    h.routes.register(notes.recipient()).unwrap();
+    h.say(r#"{"msgtype":"note","n":5}"#).await;
+    let peer = notes.expect().await.from;
+    peer.send_encoded(&crate::wire::Encoded::concat(&[])).unwrap();
+    peer.send(&Note { n: 1 }).unwrap();
+    assert_eq!(h.hear().await.unwrap(), r#"{"msgtype":"note","n":1}"#);
+    drop(h.peer);
+    settle().await;
+    assert_eq!(peer.send(&Note { n: 2 }), Err(crate::SendError::NoSuchPeer));
 }
 
 #[actix::test]
