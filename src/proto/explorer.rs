@@ -19,6 +19,7 @@ use crate::{
     peer::{Direction, PeerInfo},
     proto::{
         address_book::{AddressBook, Entry, Fate, NotTaken, Queue, Source},
+        intake::Intake,
         journal::{Decision, Kind},
         link::Purpose,
         own_address::OwnAddress,
@@ -28,14 +29,6 @@ use crate::{
     reason::CloseReason,
     wire::{AddrEntry, Encoded, MAX_LINE},
 };
-
-/// How many addresses a session may declare as its peer's own in `addr`. They are proven before
-/// anything else is dialled, so that one peer with many would leave no dial for all others.
-const MAX_DECLARED: usize = 4;
-
-/// How many notes about addresses that were not taken one peer causes at once; then one a second,
-/// with what has gathered.
-const NOTES: u32 = 64;
 
 /// To how many peers a newly proven address is passed on.
 const NEWS_FANOUT: usize = 2;
@@ -84,41 +77,6 @@ pub struct DialResult {
 }
 
 #[derive(Debug)]
-struct Peer {
-    /// How many unsolicited addresses it may still tell.
-    intake: TokenBucket,
-    /// How many `getaddr` it has yet to answer.
-    asked: u32,
-    /// What it has declared as its own in `addr`.
-    declared: BTreeSet<HostPort>,
-    /// What was not taken from it and has not been noted.
-    refused: BTreeMap<NotTaken, usize>,
-    /// How often that may be noted.
-    notes: TokenBucket,
-}
-
-impl Peer {
-    /// What was not taken, in one note: at once, or together with what follows if there were many
-    /// notes. One peer's nonsense must not wash everything else out of the journal.
-    fn note_refused(&mut self, from: NodeId, now: Moment, last: bool) -> Option<Decision> {
-        let reason = self.refused.keys().next_back()?.code();
-        if self.notes.take(now, 1) == 0 && !last {
-            return None;
-        }
-        let counts: Vec<String> = std::mem::take(&mut self.refused)
-            .into_iter()
-            .map(|(why, n)| format!("{n} {}", why.code()))
-            .collect();
-        Some(Decision::new(now, Kind::AddrsRefused, reason).detail(counts.join(", ")).peer(from))
-    }
-
-    fn may_declare(&mut self, addr: &HostPort) -> bool {
-        self.declared.contains(addr)
-            || (self.declared.len() < MAX_DECLARED && self.declared.insert(addr.clone()))
-    }
-}
-
-#[derive(Debug)]
 struct Name {
     next_try: Moment,
     failures: u32,
@@ -136,14 +94,12 @@ pub struct Explorer {
     book: AddressBook,
     own: OwnAddress,
     announced: Option<HostPort>,
-    peers: BTreeMap<NodeId, Peer>,
+    peers: BTreeMap<NodeId, Intake>,
     names: BTreeMap<HostPort, Name>,
     /// Bootstraps that were given as addresses.
     fixed: BTreeSet<HostPort>,
-    in_flight: usize,
-    /// Of these, how many may become sessions.
-    sessions_in_flight: usize,
-    purposes: BTreeMap<HostPort, Purpose>,
+    /// The dials under way, and what for.
+    dials: BTreeMap<HostPort, Purpose>,
     dial_rate: TokenBucket,
     refresh: Refresh,
     reply: Option<(Moment, Encoded)>,
@@ -177,9 +133,7 @@ impl Explorer {
             peers: BTreeMap::new(),
             names: BTreeMap::new(),
             fixed: BTreeSet::new(),
-            in_flight: 0,
-            sessions_in_flight: 0,
-            purposes: BTreeMap::new(),
+            dials: BTreeMap::new(),
             dial_rate: TokenBucket::new(config.dial_burst, config.dials_per_second, now),
             refresh: Refresh { pause: config.refresh_min, next: now + config.refresh_min },
             reply: None,
@@ -222,19 +176,10 @@ impl Explorer {
 
     /// A session came up.
     pub fn peer_up(&mut self, now: Moment, info: &PeerInfo, out: &mut Vec<Output>) {
-        let intake = TokenBucket::new(self.config.addr_burst, self.config.addrs_per_second, now);
         if self.peers.is_empty() {
             self.refresh.next = self.refresh.next.max(now + self.config.refresh_min);
         }
-        // The session asks its first `getaddr` by itself.
-        let peer = Peer {
-            intake,
-            asked: 1,
-            declared: BTreeSet::new(),
-            refused: BTreeMap::new(),
-            notes: TokenBucket::new(NOTES, 1, now),
-        };
-        self.peers.insert(info.id, peer);
+        self.peers.insert(info.id, Intake::new(&self.config, now));
         self.book.connected(info.id);
         self.reply = None;
         if let Some(observed) = &info.observed {
@@ -255,8 +200,8 @@ impl Explorer {
         reason: &CloseReason,
         out: &mut Vec<Output>,
     ) {
-        if let Some(mut peer) = self.peers.remove(&info.id) {
-            out.extend(peer.note_refused(info.id, now, true).map(Output::Note));
+        if let Some(mut intake) = self.peers.remove(&info.id) {
+            out.extend(intake.note(info.id, now, true).map(Output::Note));
         }
         self.book.disconnected(info.id, now, now.since(info.since));
         // A full node answers the hello first, so that its refusal ends what was a session.
@@ -278,23 +223,16 @@ impl Explorer {
         entries: &[AddrEntry],
         out: &mut Vec<Output>,
     ) {
-        let Some(peer) = self.peers.get_mut(&from) else { return };
-        let mut free = 0;
+        let Some(intake) = self.peers.get_mut(&from) else { return };
         let alone = entries.len() == 1;
-        if peer.asked > 0 && !alone {
-            peer.asked -= 1;
-            free = self.config.addr_reply_max;
-        }
-        let beyond = u32::try_from(entries.len().saturating_sub(free)).unwrap_or(u32::MAX);
-        let paid = peer.intake.take(now, beyond);
-        let allowed = free.saturating_add(usize::try_from(paid).unwrap_or(usize::MAX));
+        let allowed = intake.allow(now, entries.len());
         let mut news = false;
         for entry in entries.iter().take(allowed) {
             let taken = entry.addr.parse::<HostPort>().map_err(NotTaken::Bad).and_then(|addr| {
                 // A classic peer announces itself by a bare address; should it be another's, the
                 // proof will say so.
                 addr.check_dialable().map_err(NotTaken::Bad)?;
-                if entry.id.or(alone.then_some(from)) == Some(from) && peer.may_declare(&addr) {
+                if entry.id.or(alone.then_some(from)) == Some(from) && intake.may_declare(&addr) {
                     return self.book.learn(&addr, Some(from), Source::Declared(from), now);
                 }
                 self.book.learn(&addr, entry.id, Source::Told(from), now)
@@ -303,13 +241,10 @@ impl Explorer {
                 Ok(new) => news |= new,
                 // Hearing one's own address from others is how the network works, not a fault.
                 Err(NotTaken::Own) => {}
-                Err(why) => *peer.refused.entry(why).or_default() += 1,
+                Err(why) => intake.refuse(why),
             }
         }
-        if entries.len() > allowed {
-            *peer.refused.entry(NotTaken::Rate).or_default() += entries.len() - allowed;
-        }
-        out.extend(peer.note_refused(from, now, false).map(Output::Note));
+        out.extend(intake.note(from, now, false).map(Output::Note));
         if news {
             self.refresh_soon(now);
         }
@@ -355,10 +290,7 @@ impl Explorer {
         result: DialResult,
         out: &mut Vec<Output>,
     ) {
-        if let Some(purpose) = self.purposes.remove(addr) {
-            self.in_flight = self.in_flight.saturating_sub(1);
-            self.sessions_in_flight -= usize::from(purpose == Purpose::Session);
-        }
+        self.dials.remove(addr);
         let answered = result.proof.as_ref().map(|proof| proof.id);
         match &result.proof {
             Some(proof) if proof.id == self.me => {
@@ -489,7 +421,7 @@ impl Explorer {
         out: &mut Vec<Output>,
     ) -> Result<(), NotTaken> {
         self.book.learn(addr, None, Source::Manual, now)?;
-        if !self.purposes.contains_key(addr) {
+        if !self.dials.contains_key(addr) {
             self.start_dial(addr.clone(), Purpose::Session, out);
         }
         Ok(())
@@ -499,7 +431,7 @@ impl Explorer {
     pub fn tick(&mut self, now: Moment, out: &mut Vec<Output>) {
         self.resolve_due(now, out);
         self.refresh_due(now, out);
-        while self.in_flight < self.config.dials_in_flight
+        while self.dials.len() < self.config.dials_in_flight
             && self.dial_rate.next_token(now) <= now
             && let Some((addr, purpose)) = self.next_dial(now)
         {
@@ -519,18 +451,15 @@ impl Explorer {
 
     fn start_dial(&mut self, addr: HostPort, purpose: Purpose, out: &mut Vec<Output>) {
         self.book.dialling(&addr);
-        // One that was forgotten while it was dialled, and heard of again.
-        if self.purposes.contains_key(&addr) {
-            return;
+        // One that was forgotten while it was dialled, and heard of again, is dialled already.
+        if self.dials.insert(addr.clone(), purpose).is_none() {
+            out.push(Output::Dial(addr, purpose));
         }
-        self.in_flight += 1;
-        self.sessions_in_flight += usize::from(purpose == Purpose::Session);
-        self.purposes.insert(addr.clone(), purpose);
-        out.push(Output::Dial(addr, purpose));
     }
 
     fn wants_sessions(&self) -> bool {
-        self.peers.len() + self.sessions_in_flight < self.config.target_peers
+        let sessions = self.dials.values().filter(|purpose| **purpose == Purpose::Session).count();
+        self.peers.len() + sessions < self.config.target_peers
     }
 
     fn resolve_due(&mut self, now: Moment, out: &mut Vec<Output>) {
@@ -553,9 +482,8 @@ impl Explorer {
         }
         self.refresh.pause = (self.refresh.pause * 2).min(self.config.refresh_max);
         self.refresh.next = now + jittered(self.refresh.pause, &mut self.rng);
-        if let Some((id, peer)) = self.peers.iter_mut().choose(&mut self.rng) {
-            // One that never answers saves nothing up.
-            peer.asked = (peer.asked + 1).min(2);
+        if let Some((id, intake)) = self.peers.iter_mut().choose(&mut self.rng) {
+            intake.asked();
             out.push(Output::Send(*id, Encoded::GETADDR));
         }
     }
@@ -587,7 +515,7 @@ impl Explorer {
         let names = self.names.values().filter(|name| !name.resolving).map(|name| name.next_try);
         let refresh = (!self.peers.is_empty()).then_some(self.refresh.next);
         let mut next = names.chain(refresh).min();
-        if self.in_flight < self.config.dials_in_flight {
+        if self.dials.len() < self.config.dials_in_flight {
             let token = self.dial_rate.next_token(now);
             let known = self.wants_sessions().then_some(Queue::Known);
             let queues = [Some(Queue::Bootstrap), Some(Queue::Feeler), known];

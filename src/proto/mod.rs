@@ -10,6 +10,7 @@
 
 pub mod address_book;
 pub mod explorer;
+pub mod intake;
 pub mod journal;
 pub mod link;
 pub mod liveness;

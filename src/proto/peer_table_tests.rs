@@ -1,24 +1,12 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::testkit::minimal_hello as hello;
 
 const ME: u128 = 50;
 
 fn at(secs: u64) -> Moment {
     Moment::after(Duration::from_secs(secs))
-}
-
-fn hello(id: u128) -> Hello {
-    Hello {
-        nodeid: NodeId::from_u128(id),
-        version: None,
-        agent: None,
-        listen: None,
-        network: None,
-        features: vec![],
-        observed: None,
-        feeler: false,
-    }
 }
 
 /// A table with what came out of it, and the two ways a link reaches it.
