@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::address::AddressError;
 
 const ME: NodeId = NodeId::from_u128(1);
 

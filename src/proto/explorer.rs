@@ -18,7 +18,8 @@ use crate::{
     ids::NodeId,
     peer::{Direction, PeerInfo},
     proto::{
-        address_book::{AddressBook, Entry, Fate, NotTaken, Queue, Source},
+        address_book::{AddressBook, Fate, Queue},
+        address_entry::{Entry, NotTaken, Source},
         intake::Intake,
         journal::{Decision, Kind},
         link::Purpose,

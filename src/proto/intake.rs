@@ -9,7 +9,7 @@ use crate::{
     config::DiscoveryConfig,
     ids::NodeId,
     proto::{
-        address_book::NotTaken,
+        address_entry::NotTaken,
         journal::{Decision, Kind},
         token_bucket::TokenBucket,
     },

@@ -9,6 +9,7 @@
 //! addresses is the [`address_book`]; whom to dial, ask and tell is decided by the [`explorer`].
 
 pub mod address_book;
+pub mod address_entry;
 pub mod explorer;
 pub mod intake;
 pub mod journal;
