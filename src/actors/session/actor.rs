@@ -38,11 +38,12 @@ pub(super) const MESSAGE_COST: usize = 128;
 /// What a question counts: its answer is much longer than itself.
 const QUESTION_COST: usize = 16 * 1024;
 
-/// Pings taken while the outbox has no room for their pongs.
-const MAX_OWED: usize = 64 * MAX_PONGS;
+/// A pong with its newline.
+const PONG_BYTES: usize = 19;
 
-/// Questions taken while the outbox is crowded.
-const MAX_CROWDING: u32 = 16;
+/// Bytes of answers that a peer may ask for while it leaves earlier ones lying: 16 questions, or
+/// some ten thousand pings.
+const MAX_CROWDING: usize = 256 * 1024;
 
 /// How a session came to be.
 #[derive(Debug)]
@@ -74,8 +75,8 @@ pub struct Session {
     pub(super) credits: Arc<Semaphore>,
     /// Pings that have not been answered yet.
     owed_pongs: usize,
-    /// Questions asked while the outbox was crowded.
-    crowding: u32,
+    /// Bytes of answers asked for while the outbox was crowded.
+    crowding: usize,
     /// Messages of msgtypes that nobody registered.
     unknown: u64,
 }
@@ -156,7 +157,7 @@ impl Session {
     /// Whether the peer asks for more answers than it takes: it is not read until it has taken some.
     /// Only questions and pings count, so that two nodes that send each other much go on reading.
     pub(super) const fn is_put_off(&self) -> bool {
-        self.crowding >= MAX_CROWDING || self.owed_pongs >= MAX_OWED
+        self.crowding + self.owed_pongs * PONG_BYTES >= MAX_CROWDING
     }
 
     pub(super) const fn is_reading(&self) -> bool {
@@ -182,7 +183,7 @@ impl Session {
             Action::Rtt(sample) => self.tell_registry(LinkNews::Pong(sample)),
             Action::Addr(entries) => self.ask(Question::Addrs(entries), len),
             Action::GetAddr { near, max } => {
-                self.crowding += u32::from(self.outbox.status().crowded);
+                self.crowds(QUESTION_COST);
                 self.ask(Question::GetAddr { near, max }, QUESTION_COST);
             }
             Action::Deliver { msgtype, text } => self.deliver(now, &msgtype, text),
@@ -206,7 +207,18 @@ impl Session {
                 Err(_closing) => self.owed_pongs = 0,
             }
         }
-        self.owed_pongs < owed
+        let answered = owed.saturating_sub(self.owed_pongs);
+        if answered > 0 {
+            self.crowds(answered * PONG_BYTES);
+        }
+        answered > 0
+    }
+
+    /// Answers of so many bytes are made; they count if the peer has left earlier ones lying.
+    fn crowds(&mut self, bytes: usize) {
+        if self.outbox.status().crowded {
+            self.crowding += bytes;
+        }
     }
 
     /// The peer has closed its side. What it asked before is answered by now.
