@@ -110,9 +110,11 @@ impl Outbox {
     }
 
     /// The same from within the session's own task, which writes before it sleeps and so needs no
-    /// waking.
-    pub(crate) fn push_own(&self, frame: &Encoded) -> Result<(), SendError> {
-        self.accept(&mut self.state.lock(), frame)
+    /// waking. Whether the outbox is crowded now.
+    pub(crate) fn push_own(&self, frame: &Encoded) -> Result<bool, SendError> {
+        let mut state = self.state.lock();
+        self.accept(&mut state, frame)?;
+        Ok(self.is_crowded(&state))
     }
 
     /// Queues one of the session's own few frames (hello, announcement, the outstanding ping)
@@ -190,11 +192,12 @@ impl Outbox {
     /// How it stands.
     pub(crate) fn status(&self) -> Status {
         let state = self.state.lock();
-        Status {
-            refusing: state.refusing,
-            // A peer that does not take our answers is not asked for more questions.
-            crowded: state.frames > self.max_frames / 2 || state.bytes > self.max_bytes / 8,
-        }
+        Status { refusing: state.refusing, crowded: self.is_crowded(&state) }
+    }
+
+    /// So full that a peer is not to ask for much more.
+    const fn is_crowded(&self, state: &State) -> bool {
+        state.frames > self.max_frames / 2 || state.bytes > self.max_bytes / 8
     }
 }
 

@@ -183,7 +183,7 @@ impl Session {
             Action::Rtt(sample) => self.tell_registry(LinkNews::Pong(sample)),
             Action::Addr(entries) => self.ask(Question::Addrs(entries), len),
             Action::GetAddr { near, max } => {
-                self.crowds(QUESTION_COST);
+                self.crowding += usize::from(self.outbox.status().crowded) * QUESTION_COST;
                 self.ask(Question::GetAddr { near, max }, QUESTION_COST);
             }
             Action::Deliver { msgtype, text } => self.deliver(now, &msgtype, text),
@@ -202,23 +202,15 @@ impl Session {
         while self.owed_pongs > 0 {
             let n = self.owed_pongs.min(MAX_PONGS);
             match self.outbox.push_own(&Encoded::pongs(n)) {
-                Ok(()) => self.owed_pongs -= n,
+                Ok(crowded) => {
+                    self.owed_pongs -= n;
+                    self.crowding += usize::from(crowded) * n * PONG_BYTES;
+                }
                 Err(SendError::OutboxFull) => break,
                 Err(_closing) => self.owed_pongs = 0,
             }
         }
-        let answered = owed.saturating_sub(self.owed_pongs);
-        if answered > 0 {
-            self.crowds(answered * PONG_BYTES);
-        }
-        answered > 0
-    }
-
-    /// Answers of so many bytes are made; they count if the peer has left earlier ones lying.
-    fn crowds(&mut self, bytes: usize) {
-        if self.outbox.status().crowded {
-            self.crowding += bytes;
-        }
+        self.owed_pongs < owed
     }
 
     /// The peer has closed its side. What it asked before is answered by now.
