@@ -272,27 +272,29 @@ impl AddressBook {
 
     /// There is a session with this node: its addresses need no dialling.
     pub fn connected(&mut self, id: NodeId) {
-        self.set_connected(id, true, |_| {});
+        self.set_connected(id, true);
     }
 
     /// The session, which lasted so long, ended: its addresses may be dialled after the first pause
     /// of the ladder, or, if sessions with the node keep ending soon, after later ones.
     pub fn disconnected(&mut self, id: NodeId, now: Moment, lasted: Duration) {
-        let pauses = [1, 2, 3, 4, 5].map(|n| self.ladder.pause(n, &mut self.rng));
-        let longest = jittered(self.config.bootstrap_retry_max, &mut self.rng);
-        self.set_connected(id, false, |entry| {
-            entry.failures = if lasted < STABLE { entry.failures.saturating_add(1) } else { 0 };
-            let step = usize::try_from(entry.failures.saturating_sub(1)).unwrap_or(usize::MAX);
-            let last = pauses.iter().rev().flatten().next().copied().unwrap_or(longest);
-            let pause = pauses.get(step).copied().flatten().unwrap_or(last);
-            let pause = if entry.bootstrap { pause.min(longest) } else { pause };
-            entry.next_try = entry.next_try.max(now + pause);
-            entry.lost = true;
-        });
+        self.set_connected(id, false);
+        for addr in self.addresses_of(id) {
+            let Some(entry) = self.entries.get(&addr) else { continue };
+            let failures = if lasted < STABLE { entry.failures.saturating_add(1) } else { 0 };
+            let config = &self.config;
+            let max = if entry.bootstrap { config.bootstrap_retry_max } else { config.cold_retry };
+            let pause = self.ladder.pause_for_ever(failures.max(1), max, &mut self.rng);
+            self.update(&addr, |entry| {
+                entry.failures = failures;
+                entry.next_try = entry.next_try.max(now + pause);
+                entry.lost = true;
+            });
+        }
     }
 
-    fn set_connected(&mut self, id: NodeId, connected: bool, change: impl Fn(&mut Entry)) {
-        let addrs = self.by_id.get(&id).cloned().unwrap_or_default();
+    fn set_connected(&mut self, id: NodeId, connected: bool) {
+        let addrs = self.addresses_of(id);
         for addr in &addrs {
             self.unindex(addr);
         }
@@ -302,9 +304,6 @@ impl AddressBook {
             self.connected.remove(&id);
         }
         for addr in &addrs {
-            if let Some(entry) = self.entries.get_mut(addr) {
-                change(entry);
-            }
             self.index(addr);
         }
     }
@@ -341,12 +340,6 @@ impl AddressBook {
     #[must_use]
     pub fn addresses_of(&self, id: NodeId) -> Vec<HostPort> {
         self.by_id.get(&id).into_iter().flatten().cloned().collect()
-    }
-
-    /// Whether there is a session with whoever was last proven at this address.
-    #[must_use]
-    pub fn is_connected_at(&self, addr: &HostPort) -> bool {
-        self.connected_at(addr).is_some()
     }
 
     /// Who was last proven at this address, if there is a session with that node.

@@ -468,7 +468,7 @@ impl Explorer {
             if name.resolving || name.next_try > now {
                 continue;
             }
-            if name.addrs.iter().any(|addr| self.book.is_connected_at(addr)) {
+            if name.addrs.iter().any(|addr| self.book.connected_at(addr).is_some()) {
                 name.next_try = now + jittered(self.config.bootstrap_retry_max, &mut self.rng);
                 continue;
             }
