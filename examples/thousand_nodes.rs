@@ -40,7 +40,7 @@ fn main() {
         );
         println!(
             "{:.0} s of network time in {:.1} s of real time; peak memory {}",
-            net.now().since_start().as_secs_f64(),
+            net.now().since_epoch().as_secs_f64(),
             started.elapsed().as_secs_f64(),
             peak_memory(),
         );

@@ -3,27 +3,32 @@
 //! Everything that decides takes a [`Moment`] as an argument, so it runs the same under the paused
 //! clock of a simulation.
 
-use std::{ops::Add, time::Duration};
+use std::{
+    ops::Add,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
-/// A point in time: nanoseconds since the node's [`Clock`] was made. Monotonic.
+/// A point in time: nanoseconds since the Unix epoch, as the machine's clock had it when the node's
+/// [`Clock`] was made, and monotonic from there. So it can be kept and read by a later run, but is
+/// not moved by a machine's clock that is set while the node runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Moment(u64);
 
 impl Moment {
-    /// The moment the clock was made.
+    /// The Unix epoch; also the moment at which a clock of a simulation starts.
     pub const ZERO: Self = Self(0);
 
-    /// The moment this long after the clock was made.
+    /// The moment this long after the Unix epoch.
     #[must_use]
-    pub fn after(since_start: Duration) -> Self {
-        Self(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX))
+    pub fn after(since_epoch: Duration) -> Self {
+        Self(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// The time from the clock's making to this moment.
+    /// The time from the Unix epoch to this moment.
     #[must_use]
-    pub const fn since_start(self) -> Duration {
+    pub const fn since_epoch(self) -> Duration {
         Duration::from_nanos(self.0)
     }
 
@@ -46,19 +51,35 @@ impl Add<Duration> for Moment {
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     origin: Instant,
+    epoch: Moment,
 }
 
 impl Clock {
-    /// A clock that starts now.
+    /// A clock that starts now, at what the machine's clock says (or at the Unix epoch if that is
+    /// set to an earlier time).
     #[must_use]
     pub fn start() -> Self {
-        Self { origin: Instant::now() }
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { origin: Instant::now(), epoch: Moment::after(wall) }
+    }
+
+    /// A clock that starts now and calls that [`Moment::ZERO`]: for simulations, in which
+    /// everything repeats.
+    #[must_use]
+    pub fn start_at_zero() -> Self {
+        Self { origin: Instant::now(), epoch: Moment::ZERO }
     }
 
     /// The moment it is.
     #[must_use]
     pub fn now(&self) -> Moment {
-        Moment::after(self.origin.elapsed())
+        self.epoch + self.origin.elapsed()
+    }
+
+    /// The time from the clock's start to a moment.
+    #[must_use]
+    pub const fn since_start(&self, moment: Moment) -> Duration {
+        moment.since(self.epoch)
     }
 
     /// The runtime's name for a moment, to set a timer to: rounded up to whole milliseconds.
@@ -68,7 +89,7 @@ impl Clock {
     /// happens to begin would decide which of two timers fires first.
     #[must_use]
     pub fn instant(&self, moment: Moment) -> Instant {
-        self.origin + whole_millis(moment.since_start())
+        self.origin + whole_millis(self.since_start(moment))
     }
 
     /// How long from now until a moment, for a timer; rounded as in [`instant`](Self::instant).

@@ -3,11 +3,16 @@
 //! Every field says its unit and what breaks when it is wrong. [`NodeConfig::validate`] is called
 //! on start, so a combination that cannot work is refused before anything is opened.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use thiserror::Error;
 
-use crate::{address::HostPort, wire::MAX_LINE};
+use crate::{
+    address::{Bootstrap, HostPort},
+    identity::NetworkKey,
+    ids::NodeId,
+    wire::MAX_LINE,
+};
 
 /// Everything a node is started with. `Default` is right for a node on an ordinary network.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +23,11 @@ pub struct NodeConfig {
     /// The address others should dial, if it differs from the listening address.
     pub advertise: Option<HostPort>,
     /// First contacts. Names are resolved to all their addresses; each is retried for ever.
-    pub bootstrap: Vec<HostPort>,
+    pub bootstrap: Vec<Bootstrap>,
+    /// Whether connections are encrypted.
+    pub security: Security,
+    /// Who may be a peer at all.
+    pub trust: TrustConfig,
     /// Nodes of different network names do not talk (`bye wrong-network`).
     pub network: String,
     /// What this node calls itself in its hello, `name/version`; at most 64 bytes.
@@ -35,6 +44,48 @@ pub struct NodeConfig {
     pub discovery: DiscoveryConfig,
     /// Decisions kept in the journal; the oldest is overwritten.
     pub journal_entries: usize,
+}
+
+/// Whether connections are encrypted, by TLS 1.3 with raw public keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Security {
+    /// Only encrypted: classic peers are refused with `tls-required`.
+    Require,
+    /// Encrypted wherever the other side can be: an id that can prove itself is never taken over
+    /// plaintext, and classic peers are still welcome.
+    #[default]
+    Prefer,
+    /// Never: the node has a random id that proves nothing. For protocol work and tests.
+    Off,
+}
+
+impl Security {
+    /// As it is typed.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Require => "require",
+            Self::Prefer => "prefer",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// Who may be a peer at all, besides what the network's name says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustConfig {
+    /// The ids that may connect or be connected to; any if there is no list. Only ids that can
+    /// prove themselves can stand here.
+    pub allow: Option<BTreeSet<NodeId>>,
+    /// The secret of a private network: whoever does not prove that it knows it is refused with
+    /// `not-member`, before anything else is served. Proofs need encryption.
+    pub network_key: Option<NetworkKey>,
+    /// How long an id or address that broke the protocol is discouraged.
+    pub discourage_for: Duration,
+    /// Discouraged ids and addresses kept in mind; beyond it the one that ends first is dropped.
+    pub max_discouraged: usize,
+    /// Bans kept at once; beyond it another is refused to the operator.
+    pub max_bans: usize,
 }
 
 /// When a peer counts as alive.
@@ -66,13 +117,25 @@ pub struct SessionConfig {
     /// Bytes of one session's messages that actors have not finished with; beyond it the session is
     /// not read until half of them are done. At least the longest line, 64 KiB.
     pub undelivered_bytes: usize,
+    /// Lines taken from one session at once after a quiet time; beyond it the session is read no
+    /// faster than `messages_per_second`.
+    pub message_burst: u32,
+    /// Lines taken from one session per second in the long run. What comes faster waits in the
+    /// sender's own buffers; nothing is dropped.
+    pub messages_per_second: u32,
 }
 
 /// How many sessions there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitsConfig {
-    /// Inbound sessions; a newcomer beyond it gets `bye full`.
+    /// Inbound sessions; beyond it a newcomer takes the place of the least useful one, or gets
+    /// `bye full`.
     pub max_inbound: usize,
+    /// Inbound connections from one address; one more is refused as `full`. Not for loopback.
+    pub max_per_address: usize,
+    /// Inbound connections from one subnet (IPv4 /24, IPv6 /64); one more is refused as `full`.
+    /// Not for loopback.
+    pub max_per_subnet: usize,
     /// Inbound connections that have not finished their hello; beyond it the oldest is closed.
     pub max_unfinished: usize,
 }
@@ -120,6 +183,8 @@ impl Default for NodeConfig {
             listen: Vec::new(),
             advertise: None,
             bootstrap: Vec::new(),
+            security: Security::default(),
+            trust: TrustConfig::default(),
             network: "main".to_owned(),
             agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
@@ -128,6 +193,18 @@ impl Default for NodeConfig {
             limits: LimitsConfig::default(),
             discovery: DiscoveryConfig::default(),
             journal_entries: 4096,
+        }
+    }
+}
+
+impl Default for TrustConfig {
+    fn default() -> Self {
+        Self {
+            allow: None,
+            network_key: None,
+            discourage_for: Duration::from_secs(3600),
+            max_discouraged: 4096,
+            max_bans: 4096,
         }
     }
 }
@@ -147,13 +224,15 @@ impl Default for SessionConfig {
             stall_timeout: Duration::from_secs(5),
             close_grace: Duration::from_secs(1),
             undelivered_bytes: 512 * 1024,
+            message_burst: 20_000,
+            messages_per_second: 10_000,
         }
     }
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { max_inbound: 512, max_unfinished: 256 }
+        Self { max_inbound: 512, max_per_address: 16, max_per_subnet: 64, max_unfinished: 256 }
     }
 }
 
@@ -204,6 +283,12 @@ pub enum ConfigError {
     /// A text is longer than the wire allows, empty, or has control characters.
     #[error("{0} must have 1 to 64 printable characters")]
     BadName(&'static str),
+    /// A membership or an allowed id can be proven only over encrypted connections.
+    #[error("{0} needs encryption, so security must not be off")]
+    NeedsEncryption(&'static str),
+    /// Nothing can prove this id.
+    #[error("{0} cannot be an allowed id: it is not of version 8, so nothing proves it")]
+    AllowsUnproven(NodeId),
     /// The advertised address cannot be dialled by anybody.
     #[error("cannot advertise {0}: {1}")]
     Advertise(HostPort, &'static str),
@@ -222,7 +307,11 @@ impl NodeConfig {
             ("stall-timeout", !self.session.stall_timeout.is_zero()),
             ("outbox-frames", self.session.outbox_frames > 0),
             ("workers", self.workers > 0),
+            ("max-per-address", self.limits.max_per_address > 0),
+            ("max-per-subnet", self.limits.max_per_subnet > 0),
             ("max-unfinished", self.limits.max_unfinished > 0),
+            ("message-burst", self.session.message_burst > 0),
+            ("messages-per-second", self.session.messages_per_second > 0),
             ("journal-entries", self.journal_entries > 0),
             ("book-entries", self.discovery.book_entries > 0),
             ("redial", !self.discovery.redial.is_empty()),
@@ -251,12 +340,27 @@ impl NodeConfig {
                 return Err(ConfigError::BadName(name));
             }
         }
+        self.validate_trust()?;
         if let Some(addr) = &self.advertise
             && let Err(why) = addr.check_dialable()
         {
             return Err(ConfigError::Advertise(addr.clone(), why.text()));
         }
         Ok(())
+    }
+
+    fn validate_trust(&self) -> Result<(), ConfigError> {
+        let TrustConfig { allow, network_key, .. } = &self.trust;
+        let needing = [("network-key", network_key.is_some()), ("allow", allow.is_some())];
+        if let Some((name, _)) = needing.iter().find(|(_, needs)| *needs)
+            && self.security == Security::Off
+        {
+            return Err(ConfigError::NeedsEncryption(name));
+        }
+        match allow.iter().flatten().find(|id| !id.is_self_certifying()) {
+            Some(id) => Err(ConfigError::AllowsUnproven(*id)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -6,10 +6,11 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A node's identity: a UUID, random (version 4) for each run of a classic node.
+/// A node's identity: a UUID. One of version 8 follows from the node's key and is proven by every
+/// encrypted connection; any other, such as the random (version 4) one of a classic node, is only
+/// what a peer says.
 ///
-/// Whoever connects says its own id; without encryption nothing proves it. Ordered bytewise: the
-/// lower of two ids keeps the connection it dialled when both dial at once.
+/// Ordered bytewise: the lower of two ids keeps the connection it dialled when both dial at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeId(Uuid);
@@ -18,6 +19,17 @@ impl NodeId {
     /// A fresh version 4 id from the given source of randomness.
     pub fn random(rng: &mut impl Rng) -> Self {
         Self(uuid::Builder::from_random_bytes(rng.random()).into_uuid())
+    }
+
+    /// A version 8 id of these bytes, six bits of which give way to the version and the variant.
+    pub(crate) const fn from_custom_bytes(bytes: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    /// Whether the id follows from a key, so that its node can prove it: a version 8 UUID.
+    #[must_use]
+    pub fn is_self_certifying(self) -> bool {
+        self.0.get_version_num() == 8
     }
 
     /// The id with these 128 bits; for tests and for ids derived elsewhere.

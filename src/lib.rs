@@ -90,6 +90,7 @@ pub mod address;
 pub mod clock;
 pub mod config;
 pub mod extension;
+pub mod identity;
 pub mod ids;
 pub mod node;
 pub mod outbox;
@@ -107,13 +108,14 @@ pub use actors::{
     session::PeerHandle,
     vital::NodeFailure,
 };
-pub use address::HostPort;
-pub use config::NodeConfig;
+pub use address::{Bootstrap, HostPort};
+pub use config::{NodeConfig, Security};
 pub use extension::{PeerMessage, Received, RegisterError};
 pub use ids::{LinkId, NodeId};
 pub use node::{Node, NodeBuilder, NodeHandle, StartError};
 pub use outbox::SendError;
-pub use peer::{Direction, PeerInfo, Rtt};
+pub use identity::{NetworkKey, NodeKey, PublicKey};
+pub use peer::{Channel, ChannelSecurity, Direction, PeerInfo, Rtt};
 pub use proto::journal::{Decision, JournalQuery, Kind};
 pub use reason::CloseReason;
 

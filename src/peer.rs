@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use crate::{
     address::HostPort,
     clock::Moment,
+    identity::PublicKey,
     ids::{LinkId, NodeId},
 };
 
@@ -23,6 +24,53 @@ impl fmt::Display for Direction {
             Self::Inbound => "inbound",
             Self::Outbound => "outbound",
         })
+    }
+}
+
+/// How the two ends of a connection know each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChannelSecurity {
+    /// Plaintext: anybody on the way can read and alter it, and ids are only what is said.
+    Plaintext,
+    /// TLS 1.3: the peer has proven its key.
+    Encrypted,
+    /// The transport itself vouches for the peer, as the simulated network does.
+    Vouched,
+}
+
+impl ChannelSecurity {
+    /// A stable code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Encrypted => "encrypted",
+            Self::Vouched => "vouched",
+        }
+    }
+}
+
+/// What a connection proves about its other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Channel {
+    /// How.
+    pub security: ChannelSecurity,
+    /// The key that the peer has proven to hold.
+    pub key: Option<PublicKey>,
+}
+
+impl Channel {
+    /// A connection that proves nothing.
+    pub const PLAINTEXT: Self = Self { security: ChannelSecurity::Plaintext, key: None };
+
+    /// Whether it is known that the peer is the node of this id.
+    #[must_use]
+    pub fn proves(&self, id: NodeId) -> bool {
+        match self.security {
+            ChannelSecurity::Plaintext => false,
+            ChannelSecurity::Encrypted => self.key.is_some_and(|key| key.node_id() == id),
+            ChannelSecurity::Vouched => true,
+        }
     }
 }
 
@@ -55,8 +103,10 @@ impl Rtt {
 /// A connected peer, as the registry's table has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerInfo {
-    /// Its node id, as it says (nothing proves it without encryption).
+    /// Its node id; `channel` tells whether that is proven.
     pub id: NodeId,
+    /// What the connection proves about it.
+    pub channel: Channel,
     /// The connection.
     pub link: LinkId,
     /// Who dialled.

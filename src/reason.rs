@@ -20,6 +20,24 @@ pub enum CloseReason {
     Full,
     /// The other node's network has another name.
     WrongNetwork,
+    /// The hello names another id than the one that follows from the speaker's key.
+    IdMismatch,
+    /// Another node answered than the one that was dialled.
+    WrongNode,
+    /// A version 8 id came over plaintext, where nothing proves it.
+    Unproven,
+    /// The connection is plaintext, and the node that says it talks only encrypted.
+    TlsRequired,
+    /// The connection began with TLS, and the node that says it has encryption off.
+    PlaintextOnly,
+    /// The speaker did not prove that it knows the key of the private network.
+    NotMember,
+    /// The node that says it lets only listed nodes connect.
+    NotAllowed,
+    /// The operator of the node that says it has banned the id or the address.
+    Banned,
+    /// The id or the address broke the protocol within the last hour.
+    Discouraged,
     /// What came breaks the protocol; the detail says how.
     Protocol,
     /// A line is longer than the limit of its state.
@@ -38,18 +56,29 @@ pub enum CloseReason {
     Gone,
     /// The connection could not be made, or failed. Never sent.
     Unreachable,
+    /// The TLS handshake failed, or the other side does not speak TLS. Never sent.
+    TlsFailed,
     /// The peer said `bye` with this code. Never sent on.
     Peer(Box<str>),
 }
 
 impl CloseReason {
     /// Every reason this node may send, in the order of `docs/PROTOCOL.md`.
-    pub const SENT: [Self; 12] = [
+    pub const SENT: [Self; 21] = [
         Self::Shutdown,
         Self::SelfConnection,
         Self::Duplicate,
         Self::Full,
         Self::WrongNetwork,
+        Self::IdMismatch,
+        Self::WrongNode,
+        Self::Unproven,
+        Self::TlsRequired,
+        Self::PlaintextOnly,
+        Self::NotMember,
+        Self::NotAllowed,
+        Self::Banned,
+        Self::Discouraged,
         Self::Protocol,
         Self::TooLarge,
         Self::Timeout,
@@ -68,6 +97,15 @@ impl CloseReason {
             Self::Duplicate => "duplicate",
             Self::Full => "full",
             Self::WrongNetwork => "wrong-network",
+            Self::IdMismatch => "id-mismatch",
+            Self::WrongNode => "wrong-node",
+            Self::Unproven => "unproven",
+            Self::TlsRequired => "tls-required",
+            Self::PlaintextOnly => "plaintext-only",
+            Self::NotMember => "not-member",
+            Self::NotAllowed => "not-allowed",
+            Self::Banned => "banned",
+            Self::Discouraged => "discouraged",
             Self::Protocol => "protocol",
             Self::TooLarge => "too-large",
             Self::Timeout => "timeout",
@@ -77,8 +115,16 @@ impl CloseReason {
             Self::Internal => "internal",
             Self::Gone => "gone",
             Self::Unreachable => "unreachable",
+            Self::TlsFailed => "tls-failed",
             Self::Peer(code) => code,
         }
+    }
+
+    /// Whether a link that this node ends so was ended for what its peer did wrong, and not for
+    /// want of room, of time or of a common setting: the peer is discouraged for a while.
+    #[must_use]
+    pub const fn is_violation(&self) -> bool {
+        matches!(self, Self::Protocol | Self::TooLarge | Self::IdMismatch)
     }
 }
 

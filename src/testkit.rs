@@ -36,7 +36,7 @@ use crate::{
     config::LimitsConfig,
     ids::{LinkId, NodeId},
     outbox::Outbox,
-    peer::Direction,
+    peer::{Channel, Direction},
     reason::CloseReason,
     wire::Hello,
 };
@@ -226,7 +226,7 @@ impl FakeSession {
 
     /// The peer says this hello.
     pub fn greet_with(&self, hello: Hello) {
-        self.tell(LinkNews::Greeted(Box::new(hello)));
+        self.tell(LinkNews::Greeted(Box::new(hello), Channel::PLAINTEXT));
     }
 
     /// The peer answers a ping after this long.

@@ -444,7 +444,7 @@ async fn a_full_node_is_left_alone_for_a_while() {
     let _only = Raw::join(&full, 1).await;
     // Every 20 ms if the refusal were an ordinary loss; once a minute as it is.
     let mut joiner = hasty();
-    joiner.bootstrap = vec![place(&full)];
+    joiner.bootstrap = vec![place(&full).into()];
     joiner.discovery.bootstrap_retry_max = Duration::from_secs(60);
     let node = start(joiner).await;
     until_noted(&node, Kind::SessionDown, "full").await;
@@ -462,7 +462,7 @@ async fn a_node_that_reaches_itself_says_bye_self_and_remembers_the_address() {
     let (here, there) = (at(&format!("127.0.0.1:{port}")), at(&format!("localhost:{port}")));
     let mut config = hasty();
     config.listen = vec![at(&format!("0.0.0.0:{port}"))];
-    config.bootstrap = vec![here.clone(), there];
+    config.bootstrap = vec![here.clone().into(), there.into()];
     let node = start(config).await;
     let known = async |addr| node.addresses().await.into_iter().find(|entry| entry.addr == addr);
     until("its address is its own", async || known(here.clone()).await.is_some_and(|e| e.own))
@@ -627,7 +627,7 @@ async fn a_node_known_by_several_addresses_has_one_session() {
     let first = start(NodeConfig { listen: vec![at(&format!("0.0.0.0:{port}"))], ..hasty() }).await;
     let mut joiner = hasty();
     // The whole of 127/8 is this machine, where systems have it so; where not, one is enough.
-    joiner.bootstrap = (1..5).map(|n| at(&format!("127.0.0.{n}:{port}"))).collect();
+    joiner.bootstrap = (1..5).map(|n| at(&format!("127.0.0.{n}:{port}")).into()).collect();
     let node = start(joiner).await;
     until("all have been dialled", async || {
         let book = node.addresses().await;
@@ -654,7 +654,7 @@ async fn a_lost_bootstrap_is_found_again_whoever_comes_back() {
     config.listen = vec![at(&format!("127.0.0.1:{port}"))];
     let first = start(config.clone()).await;
     let mut joiner = hasty();
-    joiner.bootstrap = vec![place(&first)];
+    joiner.bootstrap = vec![place(&first).into()];
     let node = start(joiner).await;
     until("they meet", async || peer_ids(&node).await == [first.id()]).await;
     first.stop().await;
@@ -670,7 +670,8 @@ async fn a_lost_bootstrap_is_found_again_whoever_comes_back() {
 async fn it_makes_no_difference_which_node_starts_first() {
     let port = free_port();
     let mut joiner = hasty();
-    joiner.bootstrap = vec![at(&format!("127.0.0.1:{port}")), at(&format!("localhost:{port}"))];
+    joiner.bootstrap =
+        vec![at(&format!("127.0.0.1:{port}")).into(), at(&format!("localhost:{port}")).into()];
     let early = start(joiner.clone()).await;
     let failed = async || noted(&early, Kind::DialFailed).await.len();
     until("more dials have failed than the ladder has steps", async || failed().await > 5).await;
@@ -702,7 +703,7 @@ async fn ipv4_and_ipv6_are_served_at_once() {
     for addr in both {
         let mut joiner = hasty();
         joiner.listen = vec![addr.with_port(0)];
-        joiner.bootstrap = vec![addr];
+        joiner.bootstrap = vec![addr.into()];
         let joiner = start(joiner).await;
         until("they meet", async || peer_ids(&joiner).await.contains(&node.id())).await;
         joiner.stop().await;

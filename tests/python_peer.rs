@@ -99,7 +99,7 @@ fn has_python() -> bool {
 async fn node(bootstrap: &[&NodeHandle]) -> NodeHandle {
     let config = NodeConfig {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
-        bootstrap: bootstrap.iter().map(|node| node.listen_addrs()[0].clone()).collect(),
+        bootstrap: bootstrap.iter().map(|node| node.listen_addrs()[0].clone().into()).collect(),
         workers: 1,
         ..NodeConfig::default()
     };

@@ -17,20 +17,16 @@ use super::{
 use crate::{
     address::HostPort,
     clock::{Clock, Moment},
-    proto::link::Purpose,
+    proto::explorer::DialPlan,
     reason::CloseReason,
     transport::{Connection, Transport},
 };
 
-/// From discovery: dial this address. Answered by one [`Dialled`].
+/// From discovery: dial an address; a name is resolved and its addresses tried in turn. Answered by
+/// one [`Dialled`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Dial {
-    /// The address; a name is resolved and its addresses tried in turn.
-    pub addr: HostPort,
-    /// What for.
-    pub purpose: Purpose,
-}
+pub struct Dial(pub DialPlan);
 
 /// From discovery: resolve this bootstrap name. Answered by one [`Resolved`].
 #[derive(Debug, Message)]
@@ -71,15 +67,15 @@ impl<T: Transport + Unpin> Actor for Dialer<T> {
 impl<T: Transport + Unpin> Handler<Dial> for Dialer<T> {
     type Result = ();
 
-    fn handle(&mut self, Dial { addr, purpose }: Dial, ctx: &mut Context<Self>) {
-        let ticket = DialTicket::new(addr.clone(), self.dialled.clone());
+    fn handle(&mut self, Dial(plan): Dial, ctx: &mut Context<Self>) {
+        let ticket = DialTicket::new(plan.addr.clone(), self.dialled.clone());
         let (transport, launcher) = (self.transport.clone(), self.launcher.clone());
         let clock = launcher.env().clock;
         let due = clock.now() + self.timeout;
         let dial = async move {
-            let connecting = connect(&transport, &addr, clock, due);
+            let connecting = connect(&transport, &plan.addr, clock, due);
             match tokio::time::timeout_at(clock.instant(due), connecting).await {
-                Ok(Ok(connection)) => launcher.outbound::<T>(connection, purpose, ticket, due),
+                Ok(Ok(connection)) => launcher.outbound::<T>(connection, &plan, ticket, due),
                 Ok(Err(error)) => {
                     let out_of_files = is_out_of_files(&error);
                     let reason =

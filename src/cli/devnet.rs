@@ -91,7 +91,7 @@ async fn start(
     for number in 0..settings.nodes {
         let node = Node::builder().config(config.clone()).start().await?;
         if config.bootstrap.is_empty() {
-            config.bootstrap = node.listen_addrs().to_vec();
+            config.bootstrap = node.listen_addrs().iter().cloned().map(Into::into).collect();
         }
         nodes.push(node.clone());
         screen.borrow_mut().started(&node);

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use peerage::{HostPort, NodeConfig, config::ConfigError};
+use peerage::{Bootstrap, HostPort, NodeConfig, config::ConfigError};
 use tracing_subscriber::EnvFilter;
 
 use super::{
@@ -239,7 +239,7 @@ fn resolve_node(
         layers,
         "bootstrap",
         |l| l.bootstrap.as_ref(),
-        |list| parse_list(list, parse_dialable),
+        |list| parse_list(list, |text| parse_dialable(text).map(Bootstrap::from)),
     );
     put(bootstrap?, &mut node.bootstrap, &mut origins.bootstrap);
     let ping = pick(layers, "ping-interval", |l| l.ping_interval.as_deref(), parse_duration);

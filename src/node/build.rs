@@ -20,7 +20,7 @@ use crate::{
         session::{Env, HelloTemplate, Launcher, Workers},
         vital::Watch,
     },
-    address::{Host, HostPort},
+    address::{Bootstrap, Host, HostPort},
     clock::Clock,
     config::{ConfigError, NodeConfig},
     extension::Routes,
@@ -70,7 +70,7 @@ impl Node {
     /// A node over TCP, to be configured and started.
     #[must_use]
     pub fn builder() -> NodeBuilder<Tcp> {
-        let (config, seed) = (NodeConfig::default(), rand::random());
+        let (config, seed) = (NodeConfig::default(), None);
         NodeBuilder { config, transport: Tcp, seed, proven: Vec::new() }
     }
 }
@@ -80,7 +80,7 @@ impl Node {
 pub struct NodeBuilder<T = Tcp> {
     config: NodeConfig,
     transport: T,
-    seed: u64,
+    seed: Option<u64>,
     proven: Vec<(HostPort, NodeId)>,
 }
 
@@ -100,16 +100,17 @@ impl<T> NodeBuilder<T> {
 
     /// Has one more first contact.
     #[must_use]
-    pub fn bootstrap(mut self, addr: HostPort) -> Self {
-        self.config.bootstrap.push(addr);
+    pub fn bootstrap(mut self, contact: impl Into<Bootstrap>) -> Self {
+        self.config.bootstrap.push(contact.into());
         self
     }
 
     /// Takes all randomness from this seed, the node id included: two nodes of one seed are the
-    /// same node. For simulations; by default the seed is random.
+    /// same node. Its clock starts at [`Moment::ZERO`](crate::clock::Moment::ZERO). For simulations;
+    /// by default the seed is random, and the clock tells the machine's time.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.seed = Some(seed);
         self
     }
 
@@ -140,9 +141,10 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         let listeners = self.bind().await?;
         let listening: Vec<HostPort> = listeners.iter().map(|(_, addr)| addr.clone()).collect();
         let Self { config, transport, seed, proven } = self;
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let clock = if seed.is_some() { Clock::start_at_zero() } else { Clock::start() };
+        let mut rng = ChaCha8Rng::seed_from_u64(seed.unwrap_or_else(rand::random));
         let me = NodeId::random(&mut rng);
-        let core = Core::start(me, &config);
+        let core = Core::start(me, clock, &config);
         let settled = Settled::new(config.advertise.clone(), &listening);
         let mut explorer = Explorer::new(
             me,
@@ -201,8 +203,7 @@ pub(super) struct Core {
 }
 
 impl Core {
-    fn start(me: NodeId, config: &NodeConfig) -> Self {
-        let clock = Clock::start();
+    fn start(me: NodeId, clock: Clock, config: &NodeConfig) -> Self {
         let watch = Watch::new();
         let directory = Directory::default();
         let others = (1..config.workers).map(|_| Arbiter::new().handle()).collect();
@@ -262,6 +263,7 @@ impl Core {
             dial: dialer.clone().recipient(),
             resolve: dialer.clone().recipient(),
             announce: self.registry.clone().recipient(),
+            elsewhere: self.registry.clone().recipient(),
             journal: self.journal_port.clone(),
         };
         let vital = Some(self.watch.guard("discovery"));

@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng, seq::IteratorRandom};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    address::{Host, HostPort},
+    address::{Bootstrap, Host, HostPort},
     clock::Moment,
     config::DiscoveryConfig,
     ids::NodeId,
@@ -47,16 +47,40 @@ const REPLY_KEPT: Duration = Duration::from_secs(1);
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Dial this address; answer with [`Explorer::dialled`].
-    Dial(HostPort, Purpose),
+    /// Dial an address; answer with [`Explorer::dialled`].
+    Dial(DialPlan),
     /// Resolve this bootstrap name; answer with [`Explorer::resolved`].
     Resolve(HostPort),
     /// Send this to a peer.
     Send(NodeId, Encoded),
     /// This node's own address is now known to be this.
     Announce(Option<HostPort>),
+    /// These addresses may be tried instead of this node when it is full.
+    Elsewhere(Vec<(HostPort, NodeId)>),
     /// Keep this decision.
     Note(Decision),
+}
+
+/// What a connection is to be dialled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Via {
+    /// TLS, and nothing else.
+    Tls,
+    /// Plaintext.
+    Plain,
+}
+
+/// One dial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialPlan {
+    /// Where.
+    pub addr: HostPort,
+    /// What for.
+    pub purpose: Purpose,
+    /// With what.
+    pub via: Via,
+    /// Who must answer; another is refused as `wrong-node`.
+    pub expect: Option<NodeId>,
 }
 
 /// What is known after a hello came back from a dialled address.
@@ -150,8 +174,8 @@ impl Explorer {
     }
 
     /// Starts with these first contacts, and with what is known of the own address.
-    pub fn start(&mut self, now: Moment, bootstrap: &[HostPort], out: &mut Vec<Output>) {
-        for addr in bootstrap {
+    pub fn start(&mut self, now: Moment, bootstrap: &[Bootstrap], out: &mut Vec<Output>) {
+        for Bootstrap { addr, .. } in bootstrap {
             match addr.host() {
                 Host::Name(_) => {
                     let name =
@@ -454,7 +478,10 @@ impl Explorer {
         self.book.dialling(&addr);
         // One that was forgotten while it was dialled, and heard of again, is dialled already.
         if self.dials.insert(addr.clone(), purpose).is_none() {
-            out.push(Output::Dial(addr, purpose));
+            let id = self.book.get(&addr).and_then(|entry| entry.id);
+            let via = if id.is_some_and(NodeId::is_self_certifying) { Via::Tls } else { Via::Plain };
+            let expect = id.filter(|_| via == Via::Tls);
+            out.push(Output::Dial(DialPlan { addr, purpose, via, expect }));
         }
     }
 

@@ -21,6 +21,7 @@ fn explorer(config: DiscoveryConfig) -> Explorer {
 fn info(id: u128, listen: Option<HostPort>) -> PeerInfo {
     PeerInfo {
         id: NodeId::from_u128(id),
+        channel: crate::Channel::PLAINTEXT,
         link: LinkId(u64::try_from(id).unwrap()),
         direction: Direction::Inbound,
         remote: "10.9.9.9:40000".parse().unwrap(),
@@ -35,8 +36,10 @@ fn info(id: u128, listen: Option<HostPort>) -> PeerInfo {
 }
 
 fn dials(out: &mut Vec<Output>) -> Vec<(HostPort, Purpose)> {
-    let dial =
-        |output| if let Output::Dial(addr, what) = output { Some((addr, what)) } else { None };
+    let dial = |output| match output {
+        Output::Dial(plan) => Some((plan.addr, plan.purpose)),
+        _ => None,
+    };
     std::mem::take(out).into_iter().filter_map(dial).collect()
 }
 
@@ -105,14 +108,14 @@ fn a_full_node_is_left_alone_for_a_while_but_a_bootstrap_not_for_long() {
     let full = || Some((CloseReason::Peer("full".into()), String::new()));
     for (bootstrap, pause) in [(true, 45..=75), (false, 450..=750)] {
         let (mut explorer, mut out) = (explorer(DiscoveryConfig::default()), vec![]);
-        let known: Vec<_> = bootstrap.then(|| addr(1)).into_iter().collect();
+        let known: Vec<_> = bootstrap.then(|| addr(1).into()).into_iter().collect();
         explorer.start(at(0), &known, &mut out);
         if !bootstrap {
             explorer.dial_now(at(0), &addr(1), &mut out).unwrap();
         }
         assert_eq!(dials(&mut out).len(), 1);
         explorer.dialled(at(0), &addr(1), DialResult { end: full(), ..proof(7) }, &mut out);
-        let next = explorer.deadline(at(0)).unwrap().since_start().as_secs();
+        let next = explorer.deadline(at(0)).unwrap().since_epoch().as_secs();
         assert!(pause.contains(&next), "{next}");
     }
 }
@@ -173,7 +176,7 @@ proptest! {
     fn dialling_stays_within_its_limits(steps in proptest::collection::vec(step(), 1..150)) {
         let config = DiscoveryConfig { dials_in_flight: 4, dial_burst: 5, dials_per_second: 1, ..Default::default() };
         let (mut explorer, mut out) = (explorer(config), vec![]);
-        explorer.start(at(0), &[addr(100)], &mut out);
+        explorer.start(at(0), &[addr(100).into()], &mut out);
         let mut under_way: Vec<HostPort> = vec![];
         let mut up = std::collections::BTreeSet::new();
         let mut own = std::collections::BTreeSet::new();

@@ -17,7 +17,7 @@ use crate::{
     clock::Moment,
     config::LimitsConfig,
     ids::{LinkId, NodeId},
-    peer::{Direction, PeerInfo, Rtt},
+    peer::{Channel, Direction, PeerInfo, Rtt},
     reason::CloseReason,
     wire::Hello,
 };
@@ -117,7 +117,14 @@ impl<H> PeerTable<H> {
     }
 
     /// A connection's hello came.
-    pub fn greeted(&mut self, now: Moment, link: LinkId, hello: Hello, out: &mut Vec<Effect>) {
+    pub fn greeted(
+        &mut self,
+        now: Moment,
+        link: LinkId,
+        hello: Hello,
+        channel: Channel,
+        out: &mut Vec<Effect>,
+    ) {
         self.greeting.remove(&link);
         let Some(row) = self.links.get_mut(&link).filter(|row| row.state == State::Greeting) else {
             return;
@@ -125,6 +132,7 @@ impl<H> PeerTable<H> {
         let id = hello.nodeid;
         row.info = Some(PeerInfo {
             id,
+            channel,
             link,
             direction: row.direction,
             remote: row.remote.clone(),

@@ -18,7 +18,7 @@ struct Harness {
 
 impl Harness {
     fn new(me: u128) -> Self {
-        let limits = LimitsConfig { max_inbound: 3, max_unfinished: 2 };
+        let limits = LimitsConfig { max_inbound: 3, max_unfinished: 2, ..LimitsConfig::default() };
         Self { table: PeerTable::new(NodeId::from_u128(me), limits), out: vec![], n_links: 0 }
     }
 
@@ -31,7 +31,7 @@ impl Harness {
     }
 
     fn greet(&mut self, link: LinkId, id: u128) -> Vec<Effect> {
-        self.table.greeted(at(0), link, hello(id), &mut self.out);
+        self.table.greeted(at(0), link, hello(id), Channel::PLAINTEXT, &mut self.out);
         std::mem::take(&mut self.out)
     }
 
@@ -216,7 +216,7 @@ proptest! {
                 Step::Open(inbound) => {
                     h.open(if inbound { Direction::Inbound } else { Direction::Outbound });
                 }
-                Step::Greet(link, id) => h.table.greeted(at(0), LinkId(link), hello(id), &mut h.out),
+                Step::Greet(link, id) => h.table.greeted(at(0), LinkId(link), hello(id), Channel::PLAINTEXT, &mut h.out),
                 Step::Close(link) => h.table.closed(LinkId(link), at(1), &CloseReason::Gone, &mut h.out),
                 Step::Disconnect(id) => {
                     h.table.disconnect(NodeId::from_u128(id), &CloseReason::Requested, &mut h.out);

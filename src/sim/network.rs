@@ -102,7 +102,7 @@ impl SimNetwork {
             config,
             wires,
             rng,
-            clock: Clock::start(),
+            clock: Clock::start_at_zero(),
             nodes: Vec::new(),
             events: Arc::default(),
         }
@@ -111,7 +111,7 @@ impl SimNetwork {
     /// Adds a node that knows these others. Its index.
     pub async fn add(&mut self, bootstrap: &[NodeIndex]) -> NodeIndex {
         let config = NodeConfig {
-            bootstrap: bootstrap.iter().map(|n| Self::addr(*n)).collect(),
+            bootstrap: bootstrap.iter().map(|n| Self::addr(*n).into()).collect(),
             ..self.config.node.clone()
         };
         self.add_with(config).await
@@ -211,7 +211,7 @@ impl SimNetwork {
     /// Starts a stopped or killed node again at its address: with a new id, and knowing these.
     pub async fn restart(&mut self, index: NodeIndex, bootstrap: &[NodeIndex]) {
         self.stop(index).await;
-        let bootstrap = bootstrap.iter().map(|n| Self::addr(*n)).collect();
+        let bootstrap = bootstrap.iter().map(|n| Self::addr(*n).into()).collect();
         let config = NodeConfig { bootstrap, ..self.config.node.clone() };
         self.start(index, config).await;
     }

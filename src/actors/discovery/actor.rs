@@ -10,11 +10,11 @@ use crate::{
     actors::{
         dialer::{Dial, Resolve},
         journal::JournalPort,
-        registry::{Announce, PeerEvent, Stop},
+        registry::{Announce, Elsewhere, PeerEvent, Stop},
         session::PeerHandle,
         vital::Vital,
     },
-    address::HostPort,
+    address::{Bootstrap, HostPort},
     clock::{Clock, Moment},
     ids::NodeId,
     outbox::SendError,
@@ -34,6 +34,8 @@ pub struct Ports {
     pub resolve: Recipient<Resolve>,
     /// To the registry.
     pub announce: Recipient<Announce>,
+    /// To the registry.
+    pub elsewhere: Recipient<Elsewhere>,
     /// To the journal.
     pub journal: JournalPort,
 }
@@ -45,7 +47,7 @@ pub struct Discovery {
     explorer: Explorer,
     outputs: Vec<Output>,
     clock: Clock,
-    bootstrap: Vec<HostPort>,
+    bootstrap: Vec<Bootstrap>,
     // The ways out.
     ports: Ports,
     peers: BTreeMap<NodeId, PeerHandle>,
@@ -63,7 +65,7 @@ impl Discovery {
     #[must_use]
     pub const fn new(
         explorer: Explorer,
-        bootstrap: Vec<HostPort>,
+        bootstrap: Vec<Bootstrap>,
         clock: Clock,
         ports: Ports,
         vital: Option<Vital>,
@@ -86,9 +88,12 @@ impl Discovery {
     fn apply(&mut self, now: Moment, ctx: &mut Context<Self>) {
         for output in std::mem::take(&mut self.outputs) {
             match output {
-                Output::Dial(addr, purpose) => self.ports.dial.do_send(Dial { addr, purpose }),
+                Output::Dial(plan) => self.ports.dial.do_send(Dial(plan)),
                 Output::Resolve(name) => self.ports.resolve.do_send(Resolve(name)),
                 Output::Announce(addr) => self.ports.announce.do_send(Announce(addr)),
+                Output::Elsewhere(addrs) => {
+                    self.ports.elsewhere.do_send(Elsewhere(addrs.into()));
+                }
                 Output::Note(decision) => self.ports.journal.note(decision),
                 Output::Send(id, frame) => {
                     let sent = self.peers.get(&id).map(|peer| peer.send_encoded(&frame));

@@ -58,9 +58,10 @@ impl Harness {
             dial: dials.recipient(),
             resolve: names.recipient(),
             announce: announced.recipient(),
+            elsewhere: Probe::start().recipient(),
             journal: JournalPort::new(Journal::start(64, None).recipient()),
         };
-        let bootstrap = bootstrap.iter().map(|text| addr(text)).collect();
+        let bootstrap = bootstrap.iter().map(|text| addr(text).into()).collect();
         let discovery = Discovery::new(explorer, bootstrap, clock, ports, None).start();
         Self { discovery, dials, names, announced, clock, registry: TestRegistry::start(ME) }
     }
@@ -69,6 +70,7 @@ impl Harness {
         let now = self.clock.now();
         PeerInfo {
             id: NodeId::from_u128(id),
+            channel: crate::Channel::PLAINTEXT,
             link: crate::LinkId(u64::try_from(id).unwrap()),
             direction,
             remote: addr("192.0.2.200:40000"),
@@ -93,7 +95,7 @@ impl Harness {
 
     async fn dialled(&self) -> Vec<(String, Purpose)> {
         let dials = self.dials.take().await;
-        dials.into_iter().map(|dial| (dial.addr.to_string(), dial.purpose)).collect()
+        dials.into_iter().map(|dial| (dial.0.addr.to_string(), dial.0.purpose)).collect()
     }
 
     fn proven(&self, text: &str, id: u128, end: Option<CloseReason>) {
@@ -135,7 +137,7 @@ async fn a_bootstrap_is_dialled_at_once_and_again_with_growing_pauses() {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         };
-        assert_eq!(dial.purpose, Purpose::Session);
+        assert_eq!(dial.0.purpose, Purpose::Session);
         pauses.push(h.clock.now().since(last).as_secs());
         last = h.clock.now();
         h.failed("192.0.2.1:5999");

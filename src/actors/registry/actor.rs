@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{
     directory::Directory,
     messages::{
-        Announce, Disconnect, LinkEvent, LinkNews, Peer, PeerEvent, PeerList, ShutDown, Stop,
+        Announce, Disconnect, Elsewhere, LinkEvent, LinkNews, Peer, PeerEvent, PeerList, ShutDown, Stop,
         Subscribe,
     },
 };
@@ -45,6 +45,7 @@ pub struct Registry {
     emptied: Vec<oneshot::Sender<()>>,
     // The rest.
     announce: Option<HostPort>,
+    elsewhere: Arc<[(HostPort, NodeId)]>,
     timer: Option<(Moment, SpawnHandle)>,
     _vital: Option<Vital>,
 }
@@ -69,6 +70,7 @@ impl Registry {
             journal,
             emptied: Vec::new(),
             announce: None,
+            elsewhere: Arc::default(),
             timer: None,
             _vital: vital,
         }
@@ -83,7 +85,9 @@ impl Registry {
                     self.control(link, Control::Admit { announce });
                 }
                 Effect::Close(link, reason, detail) => {
-                    self.control(link, Control::Close { reason, detail });
+                    let full = reason == CloseReason::Full;
+                    let elsewhere = if full { self.elsewhere.clone() } else { Arc::default() };
+                    self.control(link, Control::Close { reason, detail, elsewhere });
                 }
                 Effect::Up(info) => self.up(now, info),
                 Effect::Down(info, reason) => self.down(now, info, reason),
@@ -174,7 +178,9 @@ impl Handler<LinkEvent> for Registry {
             LinkNews::Opened { direction, remote, handle } => {
                 self.table.opened(link, direction, remote, handle, out);
             }
-            LinkNews::Greeted(hello) => self.table.greeted(now, link, *hello, out),
+            LinkNews::Greeted(hello, channel) => {
+                self.table.greeted(now, link, *hello, channel, out);
+            }
             LinkNews::Pong(sample) => return self.table.pong(now, link, sample),
             LinkNews::Closing(reason) => self.table.closing(link, now, &reason, out),
             LinkNews::Closed(reason) => self.table.closed(link, now, &reason, out),
@@ -219,6 +225,14 @@ impl Handler<Announce> for Registry {
 
     fn handle(&mut self, Announce(addr): Announce, _: &mut Context<Self>) {
         self.announce = addr;
+    }
+}
+
+impl Handler<Elsewhere> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Elsewhere(addrs): Elsewhere, _: &mut Context<Self>) {
+        self.elsewhere = addrs;
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     actors::session::{PeerHandle, SessionHandle},
     address::HostPort,
     ids::{LinkId, NodeId},
-    peer::{Direction, PeerInfo},
+    peer::{Channel, Direction, PeerInfo},
     reason::CloseReason,
     wire::Hello,
 };
@@ -38,7 +38,7 @@ pub enum LinkNews {
     },
     /// The peer's hello came and is good. Answered by `Admit` or `Close`, at once or, while the
     /// peer has to choose between two sessions, a little later.
-    Greeted(Box<Hello>),
+    Greeted(Box<Hello>, Channel),
     /// The peer answered a ping after this long.
     Pong(Duration),
     /// The link begins to close; it is no session from here on.
@@ -95,6 +95,11 @@ pub struct Disconnect {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Announce(pub Option<HostPort>);
+
+/// From discovery: some addresses that a peer may try instead when this node is full.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Elsewhere(pub Arc<[(HostPort, NodeId)]>);
 
 /// Closes all sessions, and every later one; answered when they are all gone.
 #[derive(Debug, Message)]

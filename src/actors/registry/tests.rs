@@ -106,7 +106,7 @@ async fn a_second_outbound_session_waits_and_is_closed_if_nobody_chooses_it() {
 #[actix::test]
 async fn our_own_id_and_one_too_many_are_told_to_close() {
     tokio::time::pause();
-    let limits = LimitsConfig { max_inbound: 1, max_unfinished: 1 };
+    let limits = LimitsConfig { max_inbound: 1, max_unfinished: 1, ..LimitsConfig::default() };
     let registry = TestRegistry::with_limits(ME, limits);
     let me = FakeSession::open(&registry.links(), 1, Direction::Inbound);
     me.greet(ME);

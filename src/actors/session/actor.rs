@@ -20,7 +20,7 @@ use crate::{
     extension::DeliverError,
     ids::LinkId,
     outbox::{Outbox, SendError, Status},
-    peer::Direction,
+    peer::{Channel, Direction},
     proto::{
         explorer::Proof,
         journal::{Decision, Kind},
@@ -278,7 +278,7 @@ impl Session {
         if let Some(handle) = &self.handle {
             self.peer = Some(PeerHandle::new(hello.nodeid, self.id, handle.clone()));
         }
-        self.tell_registry(LinkNews::Greeted(Box::new(hello)));
+        self.tell_registry(LinkNews::Greeted(Box::new(hello), Channel::PLAINTEXT));
     }
 
     fn proven(&mut self, now: Moment, hello: &Hello) {
@@ -420,7 +420,9 @@ impl Handler<Control> for Session {
         let now = self.env.clock.now();
         match control {
             Control::Admit { announce } => self.admitted(now, announce.as_ref()),
-            Control::Close { reason, detail } => self.close(now, reason, detail.to_owned()),
+            Control::Close { reason, detail, elsewhere: _ } => {
+                self.close(now, reason, detail.to_owned());
+            }
         }
     }
 }

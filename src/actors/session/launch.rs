@@ -20,7 +20,7 @@ use crate::{
     extension::Routes,
     ids::{LinkId, NodeId},
     peer::Direction,
-    proto::{link::Purpose, own_address::Settled},
+    proto::{explorer::DialPlan, link::Purpose, own_address::Settled},
     reason::CloseReason,
     transport::{Connection, Transport},
     wire::{Encoded, Hello, VERSION},
@@ -153,14 +153,14 @@ impl Launcher {
     pub fn outbound<T: Transport>(
         &self,
         connection: Connection<T::Stream>,
-        purpose: Purpose,
+        plan: &DialPlan,
         dial: DialTicket,
         hello_due: Moment,
     ) {
         let soon = self.env.clock.now() + self.env.config.session.handshake_timeout;
         let origin = Origin {
             direction: Direction::Outbound,
-            purpose,
+            purpose: plan.purpose,
             dial: Some(dial),
             hello_due: hello_due.min(soon),
             remote: connection.remote.clone(),

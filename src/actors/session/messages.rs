@@ -31,6 +31,8 @@ pub enum Control {
         reason: CloseReason,
         /// More for a person; may be empty.
         detail: &'static str,
+        /// Addresses that the peer may try instead.
+        elsewhere: Arc<[(HostPort, NodeId)]>,
     },
 }
 
@@ -89,7 +91,8 @@ impl PeerHandle {
 
     /// Ends the session with `bye` and this reason.
     pub fn close(&self, reason: CloseReason) {
-        self.session.control.do_send(Control::Close { reason, detail: "" });
+        let elsewhere = Arc::default();
+        self.session.control.do_send(Control::Close { reason, detail: "", elsewhere });
     }
 }
 

@@ -3,6 +3,9 @@
 //! Parsing says what is wrong with an address; [`HostPort::check_dialable`] says whether anybody
 //! could dial it. Both answers have a stable code, since refused addresses are journalled.
 
+mod bootstrap;
+mod place;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -12,6 +15,9 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
+
+pub use bootstrap::{Bootstrap, BootstrapError};
+pub use place::{Class, Group, Subnet, SubnetError};
 
 /// The longest DNS name (RFC 1035, section 2.3.4), and so the longest host we accept.
 pub const MAX_HOST: usize = 253;
@@ -114,6 +120,12 @@ impl HostPort {
     #[must_use]
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         self.ip().map(|ip| SocketAddr::new(ip, self.port))
+    }
+
+    /// From where it can be reached.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.ip().map_or(Class::Public, Class::of)
     }
 
     /// The same host at another port.
