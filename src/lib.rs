@@ -111,10 +111,10 @@ pub use actors::{
 pub use address::{Bootstrap, HostPort};
 pub use config::{NodeConfig, Security};
 pub use extension::{PeerMessage, Received, RegisterError};
+pub use identity::{NetworkKey, NodeKey, PublicKey};
 pub use ids::{LinkId, NodeId};
 pub use node::{Node, NodeBuilder, NodeHandle, StartError};
 pub use outbox::SendError;
-pub use identity::{NetworkKey, NodeKey, PublicKey};
 pub use peer::{Channel, ChannelSecurity, Direction, PeerInfo, Rtt};
 pub use proto::journal::{Decision, JournalQuery, Kind};
 pub use reason::CloseReason;

@@ -301,7 +301,8 @@ mod tests {
         let value = Some("a\n\"b\"\u{7f}".into());
         let data_dir = Sourced { value, origin: Origin::File("odd\nname".into()) };
         let mut settings = Settings { data_dir, ..Settings::default() };
-        settings.node.bootstrap = listening(&["a.example:1"; 9]).into_iter().map(Into::into).collect();
+        settings.node.bootstrap =
+            listening(&["a.example:1"; 9]).into_iter().map(Into::into).collect();
         let text = settings_toml(&settings);
         let table: toml::Table = text.parse().unwrap();
         assert_eq!(table.get("data-dir").unwrap().as_str(), Some("a\n\"b\"\u{7f}"));

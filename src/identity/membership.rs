@@ -18,7 +18,9 @@ const LABEL: &[u8] = b"peerage/1 network membership";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NetworkKeyError {
     /// It is too short to be a secret.
-    #[error("it has {0} bytes; a network key needs at least {MIN_BYTES} (try: openssl rand -hex 32)")]
+    #[error(
+        "it has {0} bytes; a network key needs at least {MIN_BYTES} (try: openssl rand -hex 32)"
+    )]
     TooShort(usize),
 }
 

@@ -22,8 +22,9 @@ use crate::{
     },
     address::{Bootstrap, Host, HostPort},
     clock::Clock,
-    config::{ConfigError, NodeConfig},
+    config::{ConfigError, NodeConfig, Security},
     extension::Routes,
+    identity::NodeKey,
     ids::NodeId,
     proto::{
         explorer::Explorer,
@@ -71,7 +72,7 @@ impl Node {
     #[must_use]
     pub fn builder() -> NodeBuilder<Tcp> {
         let (config, seed) = (NodeConfig::default(), None);
-        NodeBuilder { config, transport: Tcp, seed, proven: Vec::new() }
+        NodeBuilder { config, transport: Tcp, seed, proven: Vec::new(), key: None }
     }
 }
 
@@ -82,6 +83,7 @@ pub struct NodeBuilder<T = Tcp> {
     transport: T,
     seed: Option<u64>,
     proven: Vec<(HostPort, NodeId)>,
+    key: Option<NodeKey>,
 }
 
 impl<T> NodeBuilder<T> {
@@ -105,6 +107,13 @@ impl<T> NodeBuilder<T> {
         self
     }
 
+    /// Has this key, and so the id that follows from it. Without one the node makes a fresh key, and
+    /// has a new id on each start. A node with [`Security::Off`] uses none.
+    #[must_use]
+    pub fn key(self, key: NodeKey) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
     /// Takes all randomness from this seed, the node id included: two nodes of one seed are the
     /// same node. Its clock starts at [`Moment::ZERO`](crate::clock::Moment::ZERO). For simulations;
     /// by default the seed is random, and the clock tells the machine's time.
@@ -125,7 +134,8 @@ impl<T> NodeBuilder<T> {
     /// Runs over another transport.
     #[must_use]
     pub fn transport<U: Transport>(self, transport: U) -> NodeBuilder<U> {
-        NodeBuilder { config: self.config, transport, seed: self.seed, proven: self.proven }
+        let Self { config, seed, proven, key, .. } = self;
+        NodeBuilder { config, transport, seed, proven, key }
     }
 }
 
@@ -140,10 +150,13 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         System::try_current().ok_or(StartError::NoSystem)?;
         let listeners = self.bind().await?;
         let listening: Vec<HostPort> = listeners.iter().map(|(_, addr)| addr.clone()).collect();
-        let Self { config, transport, seed, proven } = self;
+        let Self { config, transport, seed, proven, key } = self;
         let clock = if seed.is_some() { Clock::start_at_zero() } else { Clock::start() };
         let mut rng = ChaCha8Rng::seed_from_u64(seed.unwrap_or_else(rand::random));
-        let me = NodeId::random(&mut rng);
+        let me = match config.security {
+            Security::Off => NodeId::random(&mut rng),
+            _ => key.unwrap_or_else(|| NodeKey::generate(&mut rng)).node_id(),
+        };
         let core = Core::start(me, clock, &config);
         let settled = Settled::new(config.advertise.clone(), &listening);
         let mut explorer = Explorer::new(

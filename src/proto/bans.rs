@@ -31,6 +31,28 @@ impl FromStr for Target {
     }
 }
 
+/// One ban, as the operator made it and as it is kept on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ban {
+    /// Who.
+    pub target: Target,
+    /// When it was made.
+    pub since: Moment,
+    /// When it ends by itself.
+    pub until: Moment,
+    /// The operator's words; may be empty.
+    pub note: String,
+}
+
+/// A change to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BanChange {
+    /// There is a ban, or it ends at another time.
+    Put(Ban),
+    /// There is none any more.
+    Lifted(Target),
+}
+
 /// Who is not wanted, and until when.
 #[derive(Debug, Clone, Default)]
 pub struct Bans {
@@ -70,12 +92,7 @@ impl Bans {
 
     /// What is held against a node, an address, or a node at an address.
     #[must_use]
-    pub fn verdict(
-        &self,
-        now: Moment,
-        id: Option<NodeId>,
-        ip: Option<IpAddr>,
-    ) -> Option<Verdict> {
+    pub fn verdict(&self, now: Moment, id: Option<NodeId>, ip: Option<IpAddr>) -> Option<Verdict> {
         let holds = |target: &Target| match target {
             Target::Node(node) => Some(*node) == id,
             Target::Net(net) => ip.is_some_and(|ip| net.contains(ip)),

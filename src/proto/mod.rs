@@ -10,6 +10,7 @@
 
 pub mod address_book;
 pub mod address_entry;
+pub mod address_record;
 pub mod bans;
 pub mod explorer;
 pub mod intake;

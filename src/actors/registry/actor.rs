@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use super::{
     directory::Directory,
     messages::{
-        Announce, Disconnect, Elsewhere, LinkEvent, LinkNews, Peer, PeerEvent, PeerList, ShutDown, Stop,
-        Subscribe,
+        Announce, Disconnect, Elsewhere, LinkEvent, LinkNews, Peer, PeerEvent, PeerList, ShutDown,
+        Stop, Subscribe,
     },
 };
 use crate::{

@@ -13,7 +13,8 @@ mod messages;
 pub use actor::Registry;
 pub use directory::{Directory, Sent};
 pub use messages::{
-    Announce, Disconnect, Elsewhere, LinkEvent, LinkNews, Peer, PeerEvent, PeerList, ShutDown, Stop, Subscribe,
+    Announce, Disconnect, Elsewhere, LinkEvent, LinkNews, Peer, PeerEvent, PeerList, ShutDown,
+    Stop, Subscribe,
 };
 
 #[cfg(test)]
