@@ -97,6 +97,7 @@ pub mod outbox;
 pub mod peer;
 pub mod proto;
 pub mod reason;
+pub mod secure;
 pub mod sim;
 pub mod testkit;
 pub mod transport;

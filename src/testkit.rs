@@ -147,6 +147,7 @@ pub const fn minimal_hello(id: u128) -> Hello {
         network: None,
         features: Vec::new(),
         observed: None,
+        member: None,
         feeler: false,
     }
 }

@@ -27,9 +27,11 @@ use crate::{
     identity::NodeKey,
     ids::NodeId,
     proto::{
+        credentials::Credentials,
         explorer::Explorer,
         own_address::{OwnAddress, Settled},
     },
+    secure::{Tls, TlsError},
     transport::{Transport, tcp::Tcp},
 };
 
@@ -47,6 +49,9 @@ pub enum StartError {
         /// The operating system's reason.
         source: io::Error,
     },
+    /// TLS could not be set up with the node's key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// There is no actix system on this thread to start actors in.
     #[error("a node must be started inside an actix system (actix_rt::System)")]
     NoSystem,
@@ -153,10 +158,12 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         let Self { config, transport, seed, proven, key } = self;
         let clock = if seed.is_some() { Clock::start_at_zero() } else { Clock::start() };
         let mut rng = ChaCha8Rng::seed_from_u64(seed.unwrap_or_else(rand::random));
-        let me = match config.security {
-            Security::Off => NodeId::random(&mut rng),
-            _ => key.unwrap_or_else(|| NodeKey::generate(&mut rng)).node_id(),
+        let key = match config.security {
+            Security::Off => None,
+            _ => Some(key.unwrap_or_else(|| NodeKey::generate(&mut rng))),
         };
+        let me = key.as_ref().map_or_else(|| NodeId::random(&mut rng), NodeKey::node_id);
+        let tls = key.filter(|_| !T::VOUCHES).map(|key| Tls::new(&key)).transpose()?;
         let core = Core::start(me, clock, &config);
         let settled = Settled::new(config.advertise.clone(), &listening);
         let mut explorer = Explorer::new(
@@ -169,7 +176,7 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         );
         explorer.remember(core.clock.now(), &proven);
         let hello = HelloTemplate::new(me, &config, settled);
-        let (discovery, dialer, launcher) = core.explore(transport, config, explorer, hello);
+        let (discovery, dialer, launcher) = core.explore(transport, config, explorer, hello, tls);
         let mut stop_first = core.listen::<T>(listeners, &launcher);
         stop_first.extend([dialer, discovery.clone().recipient()]);
         tracing::debug!(id = %me, "node started");
@@ -247,6 +254,7 @@ impl Core {
         config: NodeConfig,
         explorer: Explorer,
         hello: HelloTemplate,
+        tls: Option<Tls>,
     ) -> (Addr<Discovery>, Recipient<Stop>, Launcher) {
         let ctx = Context::new();
         let discovery: Addr<Discovery> = ctx.address();
@@ -254,6 +262,8 @@ impl Core {
         let timeout = config.discovery.dial_timeout;
         let env = Arc::new(Env {
             me: self.me,
+            credentials: Arc::new(Credentials::new(self.me, &config)),
+            tls,
             config,
             clock: self.clock,
             hello,

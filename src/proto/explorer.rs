@@ -479,9 +479,8 @@ impl Explorer {
         // One that was forgotten while it was dialled, and heard of again, is dialled already.
         if self.dials.insert(addr.clone(), purpose).is_none() {
             let id = self.book.get(&addr).and_then(|entry| entry.id);
-            let via =
-                if id.is_some_and(NodeId::is_self_certifying) { Via::Tls } else { Via::Plain };
-            let expect = id.filter(|_| via == Via::Tls);
+            let via = if id.is_none_or(NodeId::is_self_certifying) { Via::Tls } else { Via::Plain };
+            let expect = id.filter(|id| id.is_self_certifying());
             out.push(Output::Dial(DialPlan { addr, purpose, via, expect }));
         }
     }

@@ -33,6 +33,8 @@ pub enum Kind {
     NotResolved,
     /// Accepting a connection failed; accepting pauses.
     AcceptFailed,
+    /// A peer sends faster than it may, and is read more slowly.
+    Throttled,
     /// A peer's message found no taker or could not be handed over.
     Undelivered,
     /// An extension was registered or its actor went away.
@@ -55,6 +57,7 @@ impl Kind {
             Self::WentCold => "went-cold",
             Self::NotResolved => "not-resolved",
             Self::AcceptFailed => "accept-failed",
+            Self::Throttled => "throttled",
             Self::Undelivered => "undelivered",
             Self::Extension => "extension",
         }

@@ -1,14 +1,17 @@
 //! One connection, from its first byte to its last.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use crate::{
     clock::Moment,
     config::LivenessConfig,
     ids::NodeId,
+    peer::Direction,
     proto::{
+        credentials::{Credentials, Established, Refusal},
         liveness::{Due, Liveness},
         stall::Stall,
+        token_bucket::TokenBucket,
     },
     reason::CloseReason,
     wire::{AddrEntry, Frame, Hello, MAX_HELLO_LINE, MAX_LINE, WireError},
@@ -26,10 +29,12 @@ pub enum Purpose {
 /// What a link needs to know.
 #[derive(Debug, Clone)]
 pub struct LinkConfig {
-    /// This node's id.
-    pub me: NodeId,
-    /// This node's network.
-    pub network: String,
+    /// Who this node is, and what it asks of others.
+    pub credentials: Arc<Credentials>,
+    /// Who dialled.
+    pub direction: Direction,
+    /// Who was dialled, if that is known.
+    pub expect: Option<NodeId>,
     /// What it was dialled for; an inbound link is always for a session as far as we know.
     pub purpose: Purpose,
     /// When the peer's hello must be there.
@@ -40,13 +45,19 @@ pub struct LinkConfig {
     pub stall_timeout: Duration,
     /// When to ping, when to give up.
     pub liveness: LivenessConfig,
+    /// How many lines are taken at once.
+    pub message_burst: u32,
+    /// How many lines are taken per second in the long run.
+    pub messages_per_second: u32,
 }
 
 /// Where the link is in its life. Each state's successors, besides `Closing`, which is one of all.
 #[derive(Debug)]
 enum State {
+    /// It is not known yet whether this is plaintext or TLS, and with whom. To `AwaitHello`.
+    Securing,
     /// No hello yet. To `AwaitVerdict`, `Probed`.
-    AwaitHello,
+    AwaitHello(Established),
     /// The peer only wanted to see us; it closes.
     Probed,
     /// The registry decides whether this link stays; nothing is read. To `Up`.
@@ -69,6 +80,8 @@ pub enum Action<'a> {
     Probed,
     /// We only wanted to see the peer, and have: close with [`CloseReason::Feeler`].
     Proven(Box<Hello>),
+    /// The hello is not believed: close with this reason and detail, without an answer.
+    Refused(Box<Hello>, CloseReason, String),
     /// Answer with a pong.
     Pong,
     /// The peer answered our ping after this long.
@@ -91,8 +104,8 @@ pub enum Action<'a> {
     },
     /// Send `bye` with this reason and detail, and close.
     Close(CloseReason, String),
-    /// The peer said `bye`: close without one.
-    PeerBye(CloseReason, String),
+    /// The peer said `bye`: close without one. It may name addresses to try instead.
+    PeerBye(CloseReason, String, Vec<AddrEntry>),
 }
 
 /// What is due on a link.
@@ -114,14 +127,42 @@ pub struct Link {
     config: LinkConfig,
     state: State,
     stall: Stall,
+    lines: TokenBucket,
 }
 
 impl Link {
     /// A link whose first byte has yet to come.
     #[must_use]
-    pub fn new(config: LinkConfig) -> Self {
+    pub fn new(config: LinkConfig, now: Moment) -> Self {
         let stall = Stall::new(config.stall_timeout);
-        Self { config, state: State::AwaitHello, stall }
+        let lines = TokenBucket::new(config.message_burst, config.messages_per_second, now);
+        Self { config, state: State::Securing, stall, lines }
+    }
+
+    /// It is known what the connection is: the side that dialled now says hello. Or why not.
+    pub fn established(&mut self, established: &Established) -> Option<Refusal> {
+        if matches!(self.state, State::Securing) {
+            self.state = State::AwaitHello(*established);
+        }
+        self.config.credentials.check_channel(established, self.config.expect)
+    }
+
+    /// What this node's hello proves on this link, if its network is a private one.
+    #[must_use]
+    pub fn proof_of_membership(&self, established: &Established) -> Option<String> {
+        self.config.credentials.proof(established, self.config.direction)
+    }
+
+    /// Whether one more line may be looked at; if not, the link is read on when
+    /// [`next_turn`](Self::next_turn) has come.
+    pub fn has_turn(&mut self, now: Moment) -> bool {
+        self.lines.has_token(now)
+    }
+
+    /// When the next line may be looked at, if the peer has sent faster than it may.
+    #[must_use]
+    pub fn next_turn(&mut self, now: Moment) -> Option<Moment> {
+        Some(self.lines.next_token(now)).filter(|next| *next > now)
     }
 
     /// The longest line allowed now.
@@ -136,7 +177,7 @@ impl Link {
     /// Whether what the peer sends may be looked at now.
     #[must_use]
     pub const fn is_reading(&self) -> bool {
-        !matches!(self.state, State::AwaitVerdict | State::Closing { .. })
+        !matches!(self.state, State::Securing | State::AwaitVerdict | State::Closing { .. })
     }
 
     /// Whether the link has begun to close.
@@ -147,6 +188,7 @@ impl Link {
 
     /// A line came. `None` is a line over the limit.
     pub fn line<'a>(&mut self, now: Moment, line: Option<&'a [u8]>) -> Action<'a> {
+        self.lines.spend();
         let Some(line) = line else {
             let detail = format!("a line is longer than {} bytes", self.line_limit());
             return Action::Close(CloseReason::TooLarge, detail);
@@ -164,17 +206,21 @@ impl Link {
     }
 
     fn frame<'a>(&mut self, now: Moment, frame: Frame<'a>) -> Action<'a> {
-        if let Frame::Bye { reason, detail } = frame {
+        if let Frame::Bye { reason, detail, peers } = frame {
             let reason: String = reason.chars().filter(|c| !c.is_control()).take(64).collect();
             let detail = detail.unwrap_or_default();
             let detail = detail.chars().filter(|c| !c.is_control()).take(200).collect();
-            return Action::PeerBye(CloseReason::Peer(reason.into()), detail);
+            return Action::PeerBye(CloseReason::Peer(reason.into()), detail, peers);
         }
         let liveness = match &mut self.state {
             State::Up(liveness) => liveness,
-            State::AwaitHello => return self.hello(frame),
-            State::Probed => return Action::Nothing,
-            State::AwaitVerdict | State::Closing { .. } => return Action::Nothing,
+            State::AwaitHello(established) => {
+                let established = *established;
+                return self.hello(frame, &established);
+            }
+            State::Securing | State::Probed | State::AwaitVerdict | State::Closing { .. } => {
+                return Action::Nothing;
+            }
         };
         match frame {
             Frame::Ping => Action::Pong,
@@ -188,15 +234,21 @@ impl Link {
         }
     }
 
-    fn hello<'a>(&mut self, frame: Frame<'a>) -> Action<'a> {
+    fn hello<'a>(&mut self, frame: Frame<'a>, established: &Established) -> Action<'a> {
         let Frame::Hello(hello) = frame else {
             let detail = "the first line must be hello".to_owned();
             return Action::Close(CloseReason::Protocol, detail);
         };
-        if self.config.purpose == Purpose::Feeler && hello.nodeid != self.config.me {
+        let credentials = &self.config.credentials;
+        let by = self.config.direction.opposite();
+        if let Some((reason, detail)) = credentials.check_hello(established, &hello, by) {
+            return Action::Refused(hello, reason, detail);
+        }
+        let is_other = hello.nodeid != credentials.me();
+        if self.config.purpose == Purpose::Feeler && is_other {
             return Action::Proven(hello);
         }
-        if hello.feeler && hello.nodeid != self.config.me {
+        if hello.feeler && is_other {
             self.state = State::Probed;
             return Action::Probed;
         }
@@ -207,17 +259,8 @@ impl Link {
     /// Why a peer with this hello cannot be one of ours. The shell asks after it has answered the
     /// hello, so that the peer, too, learns whom it reached.
     #[must_use]
-    pub fn objection(&self, hello: &Hello) -> Option<(CloseReason, String)> {
-        if hello.nodeid == self.config.me {
-            return Some((CloseReason::SelfConnection, "this is your own node id".to_owned()));
-        }
-        match &hello.network {
-            Some(network) if *network != self.config.network => Some((
-                CloseReason::WrongNetwork,
-                format!("this node is of the network {:?}", self.config.network),
-            )),
-            _ => None,
-        }
+    pub fn objection(&self, hello: &Hello) -> Option<Refusal> {
+        self.config.credentials.objection(hello)
     }
 
     /// The registry lets the link be a session.
@@ -245,8 +288,12 @@ impl Link {
         if !self.is_closing() && self.stall.is_slow(now) {
             return LinkDue::Close(CloseReason::Slow, "you do not read what you are sent");
         }
+        let dialled = self.config.direction == Direction::Outbound;
         match &mut self.state {
-            State::AwaitHello if now >= self.config.hello_due => {
+            State::Securing if now >= self.config.hello_due && dialled => {
+                LinkDue::Close(CloseReason::TlsFailed, "no TLS handshake in time")
+            }
+            State::Securing | State::AwaitHello(_) if now >= self.config.hello_due => {
                 LinkDue::Close(CloseReason::Timeout, "no hello in time")
             }
             State::Probed if now >= self.config.hello_due => {
@@ -271,7 +318,7 @@ impl Link {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let own = match &self.state {
-            State::AwaitHello | State::Probed => Some(self.config.hello_due),
+            State::Securing | State::AwaitHello(_) | State::Probed => Some(self.config.hello_due),
             State::AwaitVerdict => None,
             State::Up(liveness) => Some(liveness.deadline()),
             State::Closing { due } => return Some(*due),
@@ -285,23 +332,35 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{NodeConfig, Security, peer::Channel};
 
     const ME: NodeId = NodeId::from_u128(1);
+    const PLAIN: Established = Established::of(Channel::PLAINTEXT);
 
     fn at(secs: u64) -> Moment {
         Moment::after(Duration::from_secs(secs))
     }
 
     fn link(purpose: Purpose) -> Link {
-        Link::new(LinkConfig {
-            me: ME,
-            network: "main".into(),
+        let mut link = securing(purpose, Direction::Inbound);
+        assert_eq!(link.established(&PLAIN), None);
+        link
+    }
+
+    fn securing(purpose: Purpose, direction: Direction) -> Link {
+        let config = LinkConfig {
+            credentials: Arc::new(Credentials::new(ME, &NodeConfig::default())),
+            direction,
+            expect: None,
             purpose,
             hello_due: at(5),
             close_grace: Duration::from_secs(1),
             stall_timeout: Duration::from_secs(5),
             liveness: LivenessConfig::default(),
-        })
+            message_burst: 10,
+            messages_per_second: 2,
+        };
+        Link::new(config, at(0))
     }
 
     fn hello(id: u128, more: &str) -> String {
@@ -349,18 +408,52 @@ mod tests {
     }
 
     #[test]
-    fn our_own_id_and_another_network_are_objected_to() {
-        let link = link(Purpose::Session);
-        for (text, code) in [
-            (hello(1, ""), Some("self")),
-            (hello(2, r#","network":"other""#), Some("wrong-network")),
-            (hello(2, r#","network":"main""#), None),
-            (hello(2, ""), None),
+    fn a_refused_connection_says_why_and_hello_is_not_read_before_it_is_known_what_it_is() {
+        let mut link = securing(Purpose::Session, Direction::Inbound);
+        assert!(!link.is_reading());
+        assert_eq!(link.established(&PLAIN), None);
+        assert!(link.is_reading());
+        let required = NodeConfig { security: Security::Require, ..NodeConfig::default() };
+        link.config.credentials = Arc::new(Credentials::new(ME, &required));
+        let (reason, _) = link.established(&PLAIN).unwrap();
+        assert_eq!(reason, CloseReason::TlsRequired);
+    }
+
+    #[test]
+    fn a_dialler_that_gets_no_tls_in_time_knows_that_it_was_that() {
+        for (direction, expected) in [
+            (Direction::Outbound, CloseReason::TlsFailed),
+            (Direction::Inbound, CloseReason::Timeout),
         ] {
-            let Ok(Frame::Hello(hello)) = Frame::parse(text.as_bytes()) else { panic!("no hello") };
-            let objection = link.objection(&hello);
-            assert_eq!(objection.as_ref().map(|(reason, _)| reason.code()), code);
+            let mut link = securing(Purpose::Session, direction);
+            assert_eq!(link.deadline(), Some(at(5)));
+            assert!(
+                matches!(link.tick(at(5), false), LinkDue::Close(reason, _) if reason == expected)
+            );
         }
+    }
+
+    #[test]
+    fn a_hello_that_is_not_believed_is_refused_without_an_answer() {
+        let id = crate::PublicKey::from_bytes([3; 32]).node_id();
+        let text = format!(r#"{{"msgtype":"hello","nodeid":"{id}"}}"#);
+        let mut link = link(Purpose::Session);
+        let action = link.line(at(0), Some(text.as_bytes()));
+        assert!(matches!(action, Action::Refused(_, CloseReason::Unproven, _)), "{action:?}");
+    }
+
+    #[test]
+    fn whoever_sends_faster_than_it_may_is_read_more_slowly() {
+        let mut link = up();
+        for _ in 1..10 {
+            assert!(link.has_turn(at(0)));
+            assert_eq!(link.next_turn(at(0)), None);
+            link.line(at(0), Some(b""));
+        }
+        assert!(!link.has_turn(at(0)));
+        let next = link.next_turn(at(0)).unwrap();
+        assert_eq!(next, Moment::after(Duration::from_millis(500)));
+        assert!(link.has_turn(next));
     }
 
     #[test]
@@ -413,7 +506,7 @@ mod tests {
     #[test]
     fn a_peers_bye_is_kept_short_and_printable() {
         let text = format!(r#"{{"msgtype":"bye","reason":"a\u001b[31m{}"}}"#, "x".repeat(500));
-        let Action::PeerBye(reason, _) = up().line(at(0), Some(text.as_bytes())) else {
+        let Action::PeerBye(reason, ..) = up().line(at(0), Some(text.as_bytes())) else {
             panic!("no bye")
         };
         assert!(reason.code().len() <= 64 && reason.code().starts_with("a[31m"));

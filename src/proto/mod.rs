@@ -12,6 +12,7 @@ pub mod address_book;
 pub mod address_entry;
 pub mod address_record;
 pub mod bans;
+pub mod credentials;
 pub mod explorer;
 pub mod intake;
 pub mod journal;

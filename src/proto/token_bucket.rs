@@ -31,6 +31,19 @@ impl TokenBucket {
         taken
     }
 
+    /// Whether there is a token. Cheaper than looking what time has brought, as long as there is.
+    pub fn has_token(&mut self, now: Moment) -> bool {
+        if self.tokens == 0 {
+            self.refill(now);
+        }
+        self.tokens > 0
+    }
+
+    /// Takes a token if there is one, without looking what time has brought.
+    pub const fn spend(&mut self) {
+        self.tokens = self.tokens.saturating_sub(1);
+    }
+
     /// When the next token will be there; `now` if one is.
     pub fn next_token(&mut self, now: Moment) -> Moment {
         self.refill(now);

@@ -246,6 +246,8 @@ impl Drop for SimListener {
 }
 
 impl Transport for Endpoint {
+    const VOUCHES: bool = true;
+
     type Stream = SimStream;
     type Parked = SimStream;
     type Listener = SimListener;

@@ -26,6 +26,10 @@ pub struct Connection<S> {
 
 /// A way to listen and to dial.
 pub trait Transport: Clone + fmt::Debug + Send + 'static {
+    /// Whether the transport itself vouches for who is at the other end, so that connections need
+    /// no encryption. Only a simulation can.
+    const VOUCHES: bool = false;
+
     /// A connection's bytes.
     type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
     /// A connection on its way to another thread.

@@ -51,6 +51,9 @@ pub struct Hello {
         deserialize_with = "lenient_address"
     )]
     pub observed: Option<HostPort>,
+    /// Proves that the speaker knows the key of its private network, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "short_text")]
+    pub member: Option<String>,
     /// The connection only proves that somebody answers here; it ends after the hellos.
     #[serde(
         default,
@@ -93,6 +96,8 @@ pub enum Frame<'a> {
         reason: Cow<'a, str>,
         /// More for a person.
         detail: Option<Cow<'a, str>>,
+        /// Addresses to try instead.
+        peers: Vec<AddrEntry>,
     },
     /// A msgtype that is not the core's: an extension's, or unknown.
     Other {
@@ -131,6 +136,8 @@ struct ByeBody<'a> {
     reason: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
     detail: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    peers: Vec<AddrEntry>,
 }
 
 impl<'a> Frame<'a> {
@@ -168,7 +175,8 @@ impl<'a> Frame<'a> {
             }
             "bye" => {
                 let body: ByeBody<'a> = serde_json::from_str(text).map_err(malformed)?;
-                Self::Bye { reason: body.reason.unwrap_or_default(), detail: body.detail }
+                let ByeBody { reason, detail, peers } = body;
+                Self::Bye { reason: reason.unwrap_or_default(), detail, peers }
             }
             _ => Self::Other { msgtype, text },
         })
@@ -280,16 +288,19 @@ impl Encoded {
         Self::own("addr", &Body { peers })
     }
 
-    /// `bye` with a reason and, unless it is empty, a detail for a person.
+    /// `bye` with a reason and, unless they are empty, a detail for a person and some addresses to
+    /// try instead. The caller keeps their number such that the line fits.
     #[must_use]
-    pub fn bye(reason: &CloseReason, detail: &str) -> Self {
+    pub fn bye(reason: &CloseReason, detail: &str, peers: &[(HostPort, NodeId)]) -> Self {
         #[derive(Serialize)]
         struct Body<'a> {
             reason: &'a CloseReason,
             #[serde(skip_serializing_if = "str::is_empty")]
             detail: &'a str,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            peers: &'a [(HostPort, NodeId)],
         }
-        Self::own("bye", &Body { reason, detail })
+        Self::own("bye", &Body { reason, detail, peers })
     }
 
     /// Several lines as one.
@@ -383,6 +394,7 @@ mod tests {
             network: Some("main".into()),
             features: vec![],
             observed: None,
+            member: None,
             feeler: false,
         };
         let line = Encoded::hello(&hello);
@@ -392,8 +404,12 @@ mod tests {
             (Encoded::PONG, Frame::Pong),
             (Encoded::GETADDR, Frame::GetAddr { near: None, max: None }),
             (
-                Encoded::bye(&CloseReason::Full, "512 sessions"),
-                Frame::Bye { reason: "full".into(), detail: Some("512 sessions".into()) },
+                Encoded::bye(&CloseReason::Full, "512 sessions", &[]),
+                Frame::Bye {
+                    reason: "full".into(),
+                    detail: Some("512 sessions".into()),
+                    peers: vec![],
+                },
             ),
             (
                 Encoded::addr(&[("[::1]:5".parse().unwrap(), id(1))]),

@@ -1,6 +1,6 @@
 //! The shell of one [`Link`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use tokio::sync::Semaphore;
@@ -18,15 +18,17 @@ use crate::{
     address::HostPort,
     clock::Moment,
     extension::DeliverError,
-    ids::LinkId,
+    ids::{LinkId, NodeId},
     outbox::{Outbox, SendError, Status},
     peer::{Channel, Direction},
     proto::{
-        explorer::Proof,
+        credentials::Established,
+        explorer::{Proof, Via},
         journal::{Decision, Kind},
         link::{Action, Link, LinkConfig, LinkDue, Purpose},
     },
     reason::CloseReason,
+    secure::SecureStream,
     transport::{Connection, Transport},
     wire::{Encoded, Hello, MAX_LINE, frame::MAX_PONGS},
 };
@@ -37,6 +39,9 @@ pub(super) const MESSAGE_COST: usize = 128;
 
 /// What a question counts: its answer is much longer than itself.
 const QUESTION_COST: usize = 16 * 1024;
+
+/// The shortest time for which a peer that sends faster than it may is not read.
+const THROTTLE_PAUSE: Duration = Duration::from_millis(20);
 
 /// A pong with its newline.
 const PONG_BYTES: usize = 19;
@@ -50,10 +55,51 @@ const MAX_CROWDING: usize = 256 * 1024;
 pub(super) struct Origin {
     pub(super) direction: Direction,
     pub(super) purpose: Purpose,
+    /// With what it was dialled.
+    pub(super) via: Via,
+    /// Who was dialled.
+    pub(super) expect: Option<NodeId>,
     pub(super) dial: Option<DialTicket>,
     pub(super) hello_due: Moment,
     pub(super) remote: HostPort,
     pub(super) local: Option<HostPort>,
+}
+
+/// What is said at the end.
+enum Farewell {
+    /// Nothing: nobody listens.
+    None,
+    /// The reason.
+    Bye,
+    /// The reason, and these addresses to try instead.
+    Elsewhere(Arc<[(HostPort, NodeId)]>),
+}
+
+impl Farewell {
+    fn encode(&self, reason: &CloseReason, detail: &str) -> Option<Encoded> {
+        let elsewhere = match self {
+            Self::None => return None,
+            Self::Bye => &[][..],
+            Self::Elsewhere(addrs) => addrs,
+        };
+        Some(match reason {
+            // The peer has closed its side and may still read.
+            CloseReason::Gone => Encoded::bye(&CloseReason::Requested, "you closed your side", &[]),
+            reason => Encoded::bye(reason, detail, elsewhere),
+        })
+    }
+}
+
+/// What a connection's bytes go through, as its transport, its origin and this node say.
+fn secure<T: Transport>(env: &Env, stream: T::Stream, origin: &Origin) -> SecureStream<T::Stream> {
+    match (origin.direction, &env.tls) {
+        _ if T::VOUCHES => SecureStream::vouched(stream),
+        (Direction::Inbound, tls) => SecureStream::accept(stream, tls.clone()),
+        (Direction::Outbound, Some(tls)) if origin.via == Via::Tls => {
+            SecureStream::connect(stream, tls)
+        }
+        (Direction::Outbound, _) => SecureStream::plain(stream),
+    }
 }
 
 /// One connection's actor.
@@ -65,6 +111,7 @@ pub struct Session {
     id: LinkId,
     origin: Origin,
     peer: Option<PeerHandle>,
+    established: Option<Established>,
     proof: Option<Proof>,
     // The ways out.
     pub(super) env: Arc<Env>,
@@ -77,6 +124,10 @@ pub struct Session {
     owed_pongs: usize,
     /// Bytes of answers asked for while the outbox was crowded.
     crowding: usize,
+    /// When the next line may be read, if the peer sends faster than it may.
+    throttled: Option<Moment>,
+    /// How often it did.
+    throttlings: u64,
     /// Messages of msgtypes that nobody registered.
     unknown: u64,
 }
@@ -107,28 +158,34 @@ impl Session {
         origin: Origin,
     ) -> Addr<Self> {
         let config = &env.config;
-        let link = Link::new(LinkConfig {
-            me: env.me,
-            network: config.network.clone(),
+        let link = LinkConfig {
+            credentials: env.credentials.clone(),
+            direction: origin.direction,
+            expect: origin.expect,
             purpose: origin.purpose,
             hello_due: origin.hello_due,
             close_grace: config.session.close_grace,
             stall_timeout: config.session.stall_timeout,
             liveness: config.liveness,
-        });
+            message_burst: config.session.message_burst,
+            messages_per_second: config.session.messages_per_second,
+        };
+        let link = Link::new(link, env.clock.now());
         let outbox =
             Arc::new(Outbox::new(config.session.outbox_frames, config.session.outbox_bytes));
         let credits = Arc::new(Semaphore::new(config.session.undelivered_bytes));
         // Until somebody says otherwise, it ended because something in here broke.
         let reason = CloseReason::Internal;
         let end = EndGuard { env: env.clone(), link: id, reason, outbox: outbox.clone() };
+        let stream = secure::<T>(&env, connection.stream, &origin);
         Self::create(move |ctx| {
-            ctx.spawn(Pipe::new(connection.stream));
+            ctx.spawn(Pipe::new(stream));
             Self {
                 link,
                 id,
                 origin,
                 peer: None,
+                established: None,
                 proof: None,
                 env,
                 handle: None,
@@ -137,6 +194,8 @@ impl Session {
                 credits,
                 owed_pongs: 0,
                 crowding: 0,
+                throttled: None,
+                throttlings: 0,
                 unknown: 0,
             }
         })
@@ -169,10 +228,67 @@ impl Session {
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.link.deadline()
+        [self.link.deadline(), self.throttled].into_iter().flatten().min()
+    }
+
+    /// Whether the peer may be read now, or has sent faster than it may. What it sent is not lost:
+    /// it waits here, and then in the peer's own buffers.
+    pub(super) fn has_turn(&mut self, now: Moment) -> bool {
+        let has_turn = self.link.has_turn(now);
+        if has_turn {
+            self.throttled = None;
+        } else if self.throttled.is_none() {
+            // Not for every single line.
+            self.throttled = self.link.next_turn(now).map(|next| next.max(now + THROTTLE_PAUSE));
+            self.throttlings += 1;
+            if self.throttlings == 1 {
+                self.note_throttled(now);
+            }
+        }
+        has_turn
+    }
+
+    fn note_throttled(&self, now: Moment) {
+        let rate = self.env.config.session.messages_per_second;
+        let detail = format!("faster than {rate} lines a second; it is read no faster than that");
+        let note = Decision::new(now, Kind::Throttled, "rate").detail(detail).link(self.id);
+        let note = note.addr(self.origin.remote.clone());
+        self.env.journal.note(note.peer(self.peer.as_ref().map(PeerHandle::id)));
+    }
+
+    /// Whether this node itself keeps the peer waiting.
+    pub(super) const fn is_throttled(&self) -> bool {
+        self.throttled.is_some()
     }
 
     // --- What the pipe tells ----------------------------------------------------------------
+
+    /// It is known what the connection is. The side that dialled speaks first.
+    pub(super) fn established(&mut self, now: Moment, established: &Established) {
+        self.established = Some(*established);
+        if let Some((reason, detail)) = self.link.established(established) {
+            // Who answered is proven, even if it is another than was dialled.
+            let answered = established.channel.key.map(|key| key.node_id());
+            self.proof = answered.map(|id| self.proof_of(id));
+            return self.close(now, reason, detail);
+        }
+        if self.origin.direction == Direction::Outbound {
+            self.reply(&self.hello());
+        }
+    }
+
+    /// The connection could not be made what it was to be.
+    pub(super) fn not_established(&mut self, now: Moment, error: &std::io::Error) {
+        let by_tls = self.origin.via == Via::Tls;
+        let reason = match self.origin.direction {
+            Direction::Outbound if by_tls => CloseReason::TlsFailed,
+            Direction::Inbound if error.kind() == std::io::ErrorKind::InvalidData => {
+                CloseReason::TlsFailed
+            }
+            _ => CloseReason::Gone,
+        };
+        self.end(now, reason, error.to_string(), Farewell::None);
+    }
 
     /// A line came; `None` if it is over the limit.
     pub(super) fn line(&mut self, now: Moment, line: Option<&[u8]>) {
@@ -190,8 +306,17 @@ impl Session {
             Action::Greeted(hello) => self.greeted(now, *hello),
             Action::Probed => self.answer_hello(),
             Action::Proven(hello) => self.proven(now, &hello),
+            Action::Refused(hello, reason, detail) => {
+                self.proof = Some(self.proof_of(hello.nodeid));
+                self.close(now, reason, detail);
+            }
             Action::Close(reason, detail) => self.close(now, reason, detail),
-            Action::PeerBye(reason, detail) => self.end(now, reason, detail, false),
+            Action::PeerBye(reason, detail, peers) => {
+                if !peers.is_empty() {
+                    self.ask(Question::Addrs(peers), len);
+                }
+                self.end(now, reason, detail, Farewell::None);
+            }
         }
     }
 
@@ -215,13 +340,13 @@ impl Session {
 
     /// The peer has closed its side. What it asked before is answered by now.
     pub(super) fn peer_closed(&mut self, now: Moment) {
-        let spoke = self.peer.is_some();
-        self.end(now, CloseReason::Gone, String::new(), spoke);
+        let farewell = if self.peer.is_some() { Farewell::Bye } else { Farewell::None };
+        self.end(now, CloseReason::Gone, String::new(), farewell);
     }
 
     /// The connection failed.
     pub(super) fn failed(&mut self, now: Moment, error: &std::io::Error) {
-        self.end(now, CloseReason::Gone, error.to_string(), false);
+        self.end(now, CloseReason::Gone, error.to_string(), Farewell::None);
     }
 
     /// The outbox was written as far as the peer takes it. Whether there is something to do that
@@ -256,7 +381,9 @@ impl Session {
 
     fn hello(&self) -> Encoded {
         let Origin { purpose, remote, local, .. } = &self.origin;
-        self.env.hello.encode(*purpose, remote, local.as_ref())
+        let established = self.established.as_ref();
+        let member = established.and_then(|known| self.link.proof_of_membership(known));
+        self.env.hello.encode(*purpose, remote, local.as_ref(), member)
     }
 
     fn answer_hello(&self) {
@@ -270,27 +397,32 @@ impl Session {
         if let Some((reason, detail)) = self.link.objection(&hello) {
             // Only our own id proves something about the address: that it is ours.
             if reason == CloseReason::SelfConnection {
-                self.proof = Some(self.proof_of(&hello));
+                self.proof = Some(self.proof_of(hello.nodeid));
             }
             return self.close(now, reason, detail);
         }
-        self.proof = Some(self.proof_of(&hello));
+        self.proof = Some(self.proof_of(hello.nodeid));
         if let Some(handle) = &self.handle {
             self.peer = Some(PeerHandle::new(hello.nodeid, self.id, handle.clone()));
         }
-        self.tell_registry(LinkNews::Greeted(Box::new(hello), Channel::PLAINTEXT));
+        let channel = self.channel();
+        self.tell_registry(LinkNews::Greeted(Box::new(hello), channel));
     }
 
     fn proven(&mut self, now: Moment, hello: &Hello) {
         if let Some((reason, detail)) = self.link.objection(hello) {
             return self.close(now, reason, detail);
         }
-        self.proof = Some(self.proof_of(hello));
+        self.proof = Some(self.proof_of(hello.nodeid));
         self.close(now, CloseReason::Feeler, String::new());
     }
 
-    fn proof_of(&self, hello: &Hello) -> Proof {
-        Proof { id: hello.nodeid, local: self.origin.local.clone() }
+    fn proof_of(&self, id: NodeId) -> Proof {
+        Proof { id, local: self.origin.local.clone() }
+    }
+
+    fn channel(&self) -> Channel {
+        self.established.map_or(Channel::PLAINTEXT, |established| established.channel)
     }
 
     fn admitted(&mut self, now: Moment, announce: Option<&HostPort>) {
@@ -353,24 +485,16 @@ impl Session {
 
     /// Says `bye` and ends.
     fn close(&mut self, now: Moment, reason: CloseReason, detail: String) {
-        self.end(now, reason, detail, true);
+        self.end(now, reason, detail, Farewell::Bye);
     }
 
-    fn end(&mut self, now: Moment, reason: CloseReason, detail: String, bye: bool) {
+    fn end(&mut self, now: Moment, reason: CloseReason, detail: String, farewell: Farewell) {
         if self.link.is_closing() {
             return;
         }
         self.answer_pings();
         self.link.close(now);
-        let farewell = match &reason {
-            _ if !bye => None,
-            // The peer has closed its side and may still read.
-            CloseReason::Gone => {
-                Some(Encoded::bye(&CloseReason::Requested, "you closed your side"))
-            }
-            reason => Some(Encoded::bye(reason, &detail)),
-        };
-        self.outbox.finish(farewell.as_ref());
+        self.outbox.finish(farewell.encode(&reason, &detail).as_ref());
         self.note_refusal(now, &reason, &detail);
         if let Some(dial) = self.origin.dial.take() {
             dial.settle(self.proof.take(), Some((reason.clone(), detail)));
@@ -407,9 +531,6 @@ impl Actor for Session {
         let Origin { direction, remote, .. } = &self.origin;
         let (direction, remote) = (*direction, remote.clone());
         self.tell_registry(LinkNews::Opened { direction, remote, handle });
-        if direction == Direction::Outbound {
-            self.reply(&self.hello());
-        }
     }
 }
 
@@ -420,8 +541,8 @@ impl Handler<Control> for Session {
         let now = self.env.clock.now();
         match control {
             Control::Admit { announce } => self.admitted(now, announce.as_ref()),
-            Control::Close { reason, detail, elsewhere: _ } => {
-                self.close(now, reason, detail.to_owned());
+            Control::Close { reason, detail, elsewhere } => {
+                self.end(now, reason, detail.to_owned(), Farewell::Elsewhere(elsewhere));
             }
         }
     }

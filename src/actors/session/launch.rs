@@ -20,8 +20,14 @@ use crate::{
     extension::Routes,
     ids::{LinkId, NodeId},
     peer::Direction,
-    proto::{explorer::DialPlan, link::Purpose, own_address::Settled},
+    proto::{
+        credentials::Credentials,
+        explorer::{DialPlan, Via},
+        link::Purpose,
+        own_address::Settled,
+    },
     reason::CloseReason,
+    secure::Tls,
     transport::{Connection, Transport},
     wire::{Encoded, Hello, VERSION},
 };
@@ -37,6 +43,10 @@ pub struct Env {
     pub clock: Clock,
     /// What the node says of itself.
     pub hello: HelloTemplate,
+    /// What it asks of others.
+    pub credentials: Arc<Credentials>,
+    /// What it speaks TLS with; none if it speaks plaintext only.
+    pub tls: Option<Tls>,
     /// Who takes messages of other msgtypes than the core's.
     pub routes: Arc<Routes>,
     /// Where links come up and end.
@@ -70,6 +80,7 @@ impl HelloTemplate {
         purpose: Purpose,
         remote: &HostPort,
         local: Option<&HostPort>,
+        member: Option<String>,
     ) -> Encoded {
         let here = || self.settled.reached_by(local?.ip()?);
         Encoded::hello(&Hello {
@@ -80,6 +91,7 @@ impl HelloTemplate {
             network: Some(self.network.clone()),
             features: Vec::new(),
             observed: Some(remote.clone()),
+            member,
             feeler: purpose == Purpose::Feeler,
         })
     }
@@ -141,6 +153,8 @@ impl Launcher {
         let origin = Origin {
             direction: Direction::Inbound,
             purpose: Purpose::Session,
+            via: Via::Tls,
+            expect: None,
             dial: None,
             hello_due,
             remote: connection.remote.clone(),
@@ -161,6 +175,8 @@ impl Launcher {
         let origin = Origin {
             direction: Direction::Outbound,
             purpose: plan.purpose,
+            via: plan.via,
+            expect: plan.expect,
             dial: Some(dial),
             hello_due: hello_due.min(soon),
             remote: connection.remote.clone(),

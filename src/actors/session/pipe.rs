@@ -24,6 +24,7 @@ use super::Session;
 use crate::{
     clock::Moment,
     outbox::Chunk,
+    secure::SecureStream,
     wire::{Line, LineSplitter, MAX_LINE},
 };
 
@@ -52,7 +53,9 @@ type Refill = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The stream of one session.
 pub(super) struct Pipe<S> {
-    stream: S,
+    stream: SecureStream<S>,
+    /// It is known whether the stream is encrypted, and with whom.
+    established: bool,
     lines: LineSplitter,
     /// Read, but not looked at yet.
     backlog: Vec<u8>,
@@ -84,9 +87,10 @@ enum Step {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
-    pub(super) fn new(stream: S) -> Self {
+    pub(super) fn new(stream: SecureStream<S>) -> Self {
         Self {
             stream,
+            established: false,
             lines: LineSplitter::new(),
             backlog: Vec::new(),
             writing: Chunk::default(),
@@ -100,12 +104,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         }
     }
 
+    /// Finds out what the stream is, before anything can be read or written. Whether that is known.
+    fn establish(&mut self, session: &mut Session, now: Moment, task: &mut Task<'_>) -> Step {
+        if session.is_closing() {
+            // Somebody who has not even spoken can still be told why.
+            self.established = self.stream.give_up();
+            return if self.established { Step::Again } else { Step::Over };
+        }
+        match self.stream.poll_established(task) {
+            Poll::Pending => Step::Wait,
+            Poll::Ready(Ok(established)) => {
+                self.established = true;
+                session.established(now, &established);
+                Step::Again
+            }
+            Poll::Ready(Err(error)) => {
+                session.not_established(now, &error);
+                Step::Over
+            }
+        }
+    }
+
+    /// Reads a few batches, once it is known what the stream is.
+    fn take_in(&mut self, session: &mut Session, now: Moment, task: &mut Task<'_>) -> Step {
+        if !self.established {
+            return self.establish(session, now, task);
+        }
+        for _ in 0..READS_PER_ROUND {
+            let step = self.read(session, now, task);
+            if step != Step::Again {
+                return step;
+            }
+        }
+        Step::Again
+    }
+
     /// Reads one batch and hands its lines over.
     fn read(&mut self, session: &mut Session, now: Moment, task: &mut Task<'_>) -> Step {
         if session.is_closing() {
             return self.discard(session, now, task);
         }
-        if !session.is_reading() || session.is_put_off() {
+        if !session.is_reading() || session.is_put_off() || !session.has_turn(now) {
             return Step::Wait;
         }
         if let Some(refill) = &mut self.refill {
@@ -145,6 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
     fn hand_over(&mut self, session: &mut Session, now: Moment, bytes: &[u8]) {
         let mut chunk = bytes;
         while session.may_read()
+            && session.has_turn(now)
             && let Some(line) = self.lines.next(&mut chunk, session.line_limit())
         {
             match line {
@@ -198,6 +238,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
 
     /// Writes what waits, as far as the peer takes it.
     fn flush(&mut self, session: &mut Session, now: Moment, task: &mut Task<'_>) -> Step {
+        if !self.established {
+            // A farewell can be said to whoever has not spoken yet.
+            return if session.is_closing() { Step::Again } else { Step::Wait };
+        }
         let mut taken = false;
         let result = self.write_all(session, task, &mut taken);
         if taken || self.behind || result.is_pending() {
@@ -261,7 +305,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
     /// Does what is due.
     fn do_due(&self, session: &mut Session, now: Moment) -> Step {
         let is_due = session.deadline().is_some_and(|due| now >= due);
-        let paused = (self.refill.is_some() || session.is_put_off()) && !self.eof;
+        let waits = self.refill.is_some() || session.is_put_off() || session.is_throttled();
+        let paused = waits && !self.eof;
         if is_due && session.tick(now, paused) { Step::Over } else { Step::Wait }
     }
 
@@ -298,17 +343,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ActorFuture<Session> for Pipe<S> {
         let this = self.get_mut();
         for _ in 0..ROUNDS_PER_POLL {
             let now = session.env.clock.now();
-            let mut step = Step::Again;
-            for _ in 0..READS_PER_ROUND {
-                step = this.read(session, now, task);
-                if step != Step::Again {
-                    break;
-                }
-            }
             // The writing comes late, for it also has the task woken for what others send, and the
             // timer last, for it depends on what could be written.
             let steps = [
-                step,
+                this.take_in(session, now, task),
                 this.do_due(session, now),
                 this.flush(session, now, task),
                 this.arm(session, now, task),

@@ -20,14 +20,23 @@ use crate::{
     clock::Clock,
     config::NodeConfig,
     extension::{PeerMessage, Received, Routes},
+    identity::NodeKey,
     ids::{LinkId, NodeId},
     peer::Direction,
-    proto::{link::Purpose, own_address::Settled},
+    proto::{
+        credentials::Credentials,
+        explorer::{DialPlan, Via},
+        link::Purpose,
+        own_address::Settled,
+    },
     reason::CloseReason,
+    secure::Tls,
     testkit::{Probe, settle},
     transport::{Connection, Transport},
     wire::MAX_LINE,
 };
+
+mod security;
 
 const ME: u128 = 1;
 const HELLO: &str = r#"{"msgtype":"hello","nodeid":"00000000-0000-0000-0000-000000000007"}"#;
@@ -90,18 +99,31 @@ impl Harness {
     }
 
     fn start(direction: Direction, purpose: Purpose, pipe_bytes: usize) -> Self {
+        let remote: crate::HostPort = "192.0.2.7:5999".parse().unwrap();
+        let plan = DialPlan { addr: remote, purpose, via: Via::Plain, expect: None };
+        Self::start_with(NodeConfig::default(), None, direction, plan, pipe_bytes)
+    }
+
+    fn start_with(
+        mut config: NodeConfig,
+        key: Option<&NodeKey>,
+        direction: Direction,
+        plan: DialPlan,
+        pipe_bytes: usize,
+    ) -> Self {
         let (registry, discovery, dialled) = (Probe::start(), Probe::start(), Probe::start());
-        let mut config = NodeConfig::default();
         // Four small messages.
         config.session.undelivered_bytes = MAX_LINE + 3 * MESSAGE_COST;
         config.session.outbox_frames = 64;
-        let me = NodeId::from_u128(ME);
+        let me = key.map_or(NodeId::from_u128(ME), NodeKey::node_id);
         let clock = Clock::start();
         let routes = Arc::new(Routes::default());
         let env = Arc::new(Env {
             me,
             clock,
             hello: HelloTemplate::new(me, &config, Settled::new(None, &[])),
+            credentials: Arc::new(Credentials::new(me, &config)),
+            tls: key.map(|key| Tls::new(key).unwrap()),
             routes: routes.clone(),
             registry: registry.recipient(),
             discovery: discovery.recipient(),
@@ -109,12 +131,19 @@ impl Harness {
             config,
         });
         let (stream, peer) = duplex(pipe_bytes);
-        let remote: crate::HostPort = "192.0.2.7:5999".parse().unwrap();
+        let DialPlan { addr: remote, purpose, via, expect } = plan;
         let dial = (direction == Direction::Outbound)
             .then(|| DialTicket::new(remote.clone(), dialled.recipient()));
-        let hello_due = clock.now() + Duration::from_secs(5);
-        let origin =
-            Origin { direction, purpose, dial, hello_due, remote: remote.clone(), local: None };
+        let origin = Origin {
+            direction,
+            purpose,
+            via,
+            expect,
+            dial,
+            hello_due: clock.now() + Duration::from_secs(5),
+            remote: remote.clone(),
+            local: None,
+        };
         let connection = Connection { stream, remote, local: None };
         let session = Session::launch::<Scripted>(env, LinkId(1), connection, origin);
         Self { peer, unread: vec![], registry, discovery, dialled, routes, session }
