@@ -12,7 +12,7 @@
 use std::{env, error::Error};
 
 use actix::prelude::*;
-use peerage::{Bootstrap, Node, NodeHandle, PeerEvent, PeerMessage, Received};
+use peerage::{Node, NodeHandle, PeerEvent, PeerMessage, Received};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
@@ -60,7 +60,7 @@ impl Handler<PeerEvent> for Screen {
 async fn chat(name: String, others: Vec<String>) -> Result<(), Box<dyn Error>> {
     let mut builder = Node::builder().listen("127.0.0.1:0".parse()?);
     for other in others {
-        builder = builder.bootstrap(other.parse::<Bootstrap>()?);
+        builder = builder.bootstrap(other.parse()?);
     }
     let node: NodeHandle = builder.start().await?;
     let screen = Screen.start();

@@ -60,7 +60,7 @@
 //!         first.subscribe(Host.start().recipient()).await;
 //!
 //!         let address = first.listen_addrs()[0].clone();
-//!         let second = Node::builder().bootstrap(address).start().await?;
+//!         let second = Node::builder().bootstrap(address.into()).start().await?;
 //!         second.register::<Greeting>(Host.start().recipient())?;
 //!         Ok::<(), Box<dyn std::error::Error>>(())
 //!     })?;

@@ -25,7 +25,7 @@ use std::{
 
 use peerage::{
     CloseReason, DialError, Direction, Kind, NodeConfig, NodeHandle, PeerMessage, Received,
-    SendError, Sent,
+    Security, SendError, Sent,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::net::TcpListener;
@@ -279,6 +279,8 @@ async fn a_peer_that_never_reads_is_closed_as_slow_and_others_feel_nothing() {
 async fn a_peer_that_asks_and_never_reads_is_not_read_either_and_closed_as_slow() {
     let mut config = quiet();
     config.session.stall_timeout = ms(300);
+    // Not what this is about.
+    (config.session.message_burst, config.session.messages_per_second) = (1 << 30, 1 << 30);
     let node = start(config).await;
     let mut witness = Raw::join(&node, 1).await;
     let mut deaf = Raw::join(&node, 2).await;
@@ -493,7 +495,8 @@ async fn a_node_that_reaches_itself_says_bye_self_and_remembers_the_address() {
 
 #[actix_rt::test]
 async fn a_peer_that_claims_our_id_is_refused_whoever_dialled() {
-    let node = start(quiet()).await;
+    // A peer over TLS could not even claim it.
+    let node = start(NodeConfig { security: Security::Off, ..quiet() }).await;
     let mut inbound = Raw::connect(&place(&node)).await;
     inbound.send(hello(node.id().as_u128())).await;
     inbound.expect("hello").await;
@@ -721,7 +724,7 @@ async fn ipv4_and_ipv6_are_served_at_once() {
 
 #[actix_rt::test]
 async fn stopping_ends_a_dial_that_is_under_way() {
-    let node = start(quiet()).await;
+    let node = start(NodeConfig { security: Security::Off, ..quiet() }).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = listener.local_addr().unwrap();
     let stopping = async {

@@ -107,8 +107,8 @@ impl<T> NodeBuilder<T> {
 
     /// Has one more first contact.
     #[must_use]
-    pub fn bootstrap(mut self, contact: impl Into<Bootstrap>) -> Self {
-        self.config.bootstrap.push(contact.into());
+    pub fn bootstrap(mut self, contact: Bootstrap) -> Self {
+        self.config.bootstrap.push(contact);
         self
     }
 
