@@ -1,6 +1,11 @@
 //! Replays the corpora of the fuzz targets, so that what a fuzzer found once is tried by every run.
 //! `fuzz/README.md` tells how they are made.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic and say at what"
+)]
 
 use std::{fs, path::Path};
 

@@ -1,10 +1,17 @@
 //! The shell of one [`Link`].
 
+mod ending;
+mod handshake;
+
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use tokio::sync::Semaphore;
 
+use self::{
+    ending::{EndGuard, Farewell},
+    handshake::secure,
+};
 use super::{
     launch::Env,
     messages::{Control, Credit, DialTicket, PeerHandle, SessionHandle},
@@ -20,7 +27,7 @@ use crate::{
     extension::DeliverError,
     ids::{LinkId, NodeId},
     outbox::{Outbox, SendError, Status},
-    peer::{Channel, Direction},
+    peer::Direction,
     proto::{
         credentials::Established,
         explorer::{Proof, Via},
@@ -28,9 +35,8 @@ use crate::{
         link::{Action, Link, LinkConfig, LinkDue, Purpose},
     },
     reason::CloseReason,
-    secure::SecureStream,
     transport::{Connection, Transport},
-    wire::{Encoded, Hello, MAX_LINE, frame::MAX_PONGS},
+    wire::{Encoded, MAX_LINE, frame::MAX_PONGS},
 };
 
 /// What the smallest message counts against its session's credit, in bytes: about what it takes on
@@ -65,43 +71,6 @@ pub(super) struct Origin {
     pub(super) local: Option<HostPort>,
 }
 
-/// What is said at the end.
-enum Farewell {
-    /// Nothing: nobody listens.
-    None,
-    /// The reason.
-    Bye,
-    /// The reason, and these addresses to try instead.
-    Elsewhere(Arc<[(HostPort, NodeId)]>),
-}
-
-impl Farewell {
-    fn encode(&self, reason: &CloseReason, detail: &str) -> Option<Encoded> {
-        let elsewhere = match self {
-            Self::None => return None,
-            Self::Bye => &[][..],
-            Self::Elsewhere(addrs) => addrs,
-        };
-        Some(match reason {
-            // The peer has closed its side and may still read.
-            CloseReason::Gone => Encoded::bye(&CloseReason::Requested, "you closed your side", &[]),
-            reason => Encoded::bye(reason, detail, elsewhere),
-        })
-    }
-}
-
-/// What a connection's bytes go through, as its transport, its origin and this node say.
-fn secure<T: Transport>(env: &Env, stream: T::Stream, origin: &Origin) -> SecureStream<T::Stream> {
-    match (origin.direction, &env.tls) {
-        _ if T::VOUCHES => SecureStream::vouched(stream),
-        (Direction::Inbound, tls) => SecureStream::accept(stream, tls.clone()),
-        (Direction::Outbound, Some(tls)) if origin.via == Via::Tls => {
-            SecureStream::connect(stream, tls)
-        }
-        (Direction::Outbound, _) => SecureStream::plain(stream),
-    }
-}
-
 /// One connection's actor.
 #[derive(Debug)]
 pub struct Session {
@@ -130,23 +99,6 @@ pub struct Session {
     throttlings: u64,
     /// Messages of msgtypes that nobody registered.
     unknown: u64,
-}
-
-/// Tells the registry that the link is gone, whatever ended it.
-#[derive(Debug)]
-struct EndGuard {
-    env: Arc<Env>,
-    link: LinkId,
-    reason: CloseReason,
-    outbox: Arc<Outbox>,
-}
-
-impl Drop for EndGuard {
-    fn drop(&mut self) {
-        self.outbox.close();
-        let news = LinkNews::Closed(self.reason.clone());
-        self.env.registry.do_send(LinkEvent { link: self.link, news });
-    }
 }
 
 impl Session {
@@ -263,33 +215,6 @@ impl Session {
 
     // --- What the pipe tells ----------------------------------------------------------------
 
-    /// It is known what the connection is. The side that dialled speaks first.
-    pub(super) fn established(&mut self, now: Moment, established: &Established) {
-        self.established = Some(*established);
-        if let Some((reason, detail)) = self.link.established(established) {
-            // Who answered is proven, even if it is another than was dialled.
-            let answered = established.channel.key.map(|key| key.node_id());
-            self.proof = answered.map(|id| self.proof_of(id));
-            return self.close(now, reason, detail);
-        }
-        if self.origin.direction == Direction::Outbound {
-            self.reply(&self.hello());
-        }
-    }
-
-    /// The connection could not be made what it was to be.
-    pub(super) fn not_established(&mut self, now: Moment, error: &std::io::Error) {
-        let by_tls = self.origin.via == Via::Tls;
-        let reason = match self.origin.direction {
-            Direction::Outbound if by_tls => CloseReason::TlsFailed,
-            Direction::Inbound if error.kind() == std::io::ErrorKind::InvalidData => {
-                CloseReason::TlsFailed
-            }
-            _ => CloseReason::Gone,
-        };
-        self.end(now, reason, error.to_string(), Farewell::None);
-    }
-
     /// A line came; `None` if it is over the limit.
     pub(super) fn line(&mut self, now: Moment, line: Option<&[u8]>) {
         let len = line.map_or(0, <[u8]>::len);
@@ -377,69 +302,6 @@ impl Session {
         false
     }
 
-    // --- The handshake ----------------------------------------------------------------------
-
-    fn hello(&self) -> Encoded {
-        let Origin { purpose, remote, local, .. } = &self.origin;
-        let established = self.established.as_ref();
-        let member = established.and_then(|known| self.link.proof_of_membership(known));
-        self.env.hello.encode(*purpose, remote, local.as_ref(), member)
-    }
-
-    fn answer_hello(&self) {
-        if self.origin.direction == Direction::Inbound {
-            self.reply(&self.hello());
-        }
-    }
-
-    fn greeted(&mut self, now: Moment, hello: Hello) {
-        self.answer_hello();
-        if let Some((reason, detail)) = self.link.objection(&hello) {
-            // Only our own id proves something about the address: that it is ours.
-            if reason == CloseReason::SelfConnection {
-                self.proof = Some(self.proof_of(hello.nodeid));
-            }
-            return self.close(now, reason, detail);
-        }
-        self.proof = Some(self.proof_of(hello.nodeid));
-        if let Some(handle) = &self.handle {
-            self.peer = Some(PeerHandle::new(hello.nodeid, self.id, handle.clone()));
-        }
-        let channel = self.channel();
-        self.tell_registry(LinkNews::Greeted(Box::new(hello), channel));
-    }
-
-    fn proven(&mut self, now: Moment, hello: &Hello) {
-        if let Some((reason, detail)) = self.link.objection(hello) {
-            return self.close(now, reason, detail);
-        }
-        self.proof = Some(self.proof_of(hello.nodeid));
-        self.close(now, CloseReason::Feeler, String::new());
-    }
-
-    fn proof_of(&self, id: NodeId) -> Proof {
-        Proof { id, local: self.origin.local.clone() }
-    }
-
-    fn channel(&self) -> Channel {
-        self.established.map_or(Channel::PLAINTEXT, |established| established.channel)
-    }
-
-    fn admitted(&mut self, now: Moment, announce: Option<&HostPort>) {
-        if self.link.is_closing() {
-            return;
-        }
-        self.link.admit(now);
-        let own = announce.map(|addr| Encoded::addr(&[(addr.clone(), self.env.me)]));
-        let lines: Vec<Encoded> = own.into_iter().chain([Encoded::GETADDR]).collect();
-        self.reply(&Encoded::concat(&lines));
-        // The first ping is due at once.
-        self.tick(now, false);
-        if let Some(dial) = self.origin.dial.take() {
-            dial.settle(self.proof.take(), None);
-        }
-    }
-
     // --- The ways out -----------------------------------------------------------------------
 
     /// Tells the peer something of the session's own.
@@ -478,45 +340,6 @@ impl Session {
                 let note = Decision::new(now, Kind::Extension, "gone").detail(msgtype.to_owned());
                 self.env.journal.note(note.link(self.id).peer(from.id()));
             }
-        }
-    }
-
-    // --- The end ----------------------------------------------------------------------------
-
-    /// Says `bye` and ends.
-    fn close(&mut self, now: Moment, reason: CloseReason, detail: String) {
-        self.end(now, reason, detail, Farewell::Bye);
-    }
-
-    fn end(&mut self, now: Moment, reason: CloseReason, detail: String, farewell: Farewell) {
-        if self.link.is_closing() {
-            return;
-        }
-        self.answer_pings();
-        self.link.close(now);
-        self.outbox.finish(farewell.encode(&reason, &detail).as_ref());
-        self.note_refusal(now, &reason, &detail);
-        if let Some(dial) = self.origin.dial.take() {
-            dial.settle(self.proof.take(), Some((reason.clone(), detail)));
-        }
-        self.tell_registry(LinkNews::Closing(reason.clone()));
-        self.end.reason = reason;
-    }
-
-    /// What the registry does not know of a session's end, and of a connection that never was one;
-    /// the end of a dial is discovery's to note.
-    fn note_refusal(&self, now: Moment, reason: &CloseReason, detail: &str) {
-        if self.unknown > 0 {
-            let detail = format!("{} messages of unknown msgtypes", self.unknown);
-            let note = Decision::new(now, Kind::Undelivered, "unknown").detail(detail);
-            self.env.journal.note(note.link(self.id).peer(self.peer.as_ref().map(PeerHandle::id)));
-        }
-        let is_trouble =
-            !matches!(reason, CloseReason::Gone | CloseReason::Shutdown | CloseReason::Peer(_));
-        if is_trouble && self.origin.dial.is_none() {
-            let note = Decision::new(now, Kind::Refused, reason.code().to_owned());
-            let note = note.detail(detail.to_owned()).addr(self.origin.remote.clone());
-            self.env.journal.note(note.link(self.id).peer(self.peer.as_ref().map(PeerHandle::id)));
         }
     }
 }

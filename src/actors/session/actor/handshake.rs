@@ -1,0 +1,135 @@
+//! From a fresh connection to an admitted session: what it is, who is there, and the verdict.
+
+use super::{Origin, Session, ending::Farewell};
+use crate::{
+    actors::{
+        registry::LinkNews,
+        session::{launch::Env, messages::PeerHandle},
+    },
+    address::HostPort,
+    clock::Moment,
+    ids::NodeId,
+    peer::{Channel, Direction},
+    proto::{
+        credentials::Established,
+        explorer::{Proof, Via},
+    },
+    reason::CloseReason,
+    secure::SecureStream,
+    transport::Transport,
+    wire::{Encoded, Hello},
+};
+
+/// What a connection's bytes go through, as its transport, its origin and this node say.
+pub(super) fn secure<T: Transport>(
+    env: &Env,
+    stream: T::Stream,
+    origin: &Origin,
+) -> SecureStream<T::Stream> {
+    match (origin.direction, &env.tls) {
+        _ if T::VOUCHES => SecureStream::vouched(stream),
+        (Direction::Inbound, tls) => SecureStream::accept(stream, tls.clone()),
+        (Direction::Outbound, Some(tls)) if origin.via == Via::Tls => {
+            SecureStream::connect(stream, tls)
+        }
+        (Direction::Outbound, _) => SecureStream::plain(stream),
+    }
+}
+
+impl Session {
+    /// It is known what the connection is. The side that dialled speaks first.
+    pub(in crate::actors::session) fn established(
+        &mut self,
+        now: Moment,
+        established: &Established,
+    ) {
+        self.established = Some(*established);
+        if let Some((reason, detail)) = self.link.established(established) {
+            // Who answered is proven, even if it is another than was dialled.
+            let answered = established.channel.key.map(|key| key.node_id());
+            self.proof = answered.map(|id| self.proof_of(id));
+            return self.close(now, reason, detail);
+        }
+        if self.origin.direction == Direction::Outbound {
+            self.reply(&self.hello());
+        }
+    }
+
+    /// The connection could not be made what it was to be.
+    pub(in crate::actors::session) fn not_established(
+        &mut self,
+        now: Moment,
+        error: &std::io::Error,
+    ) {
+        let by_tls = self.origin.via == Via::Tls;
+        let reason = match self.origin.direction {
+            Direction::Outbound if by_tls => CloseReason::TlsFailed,
+            Direction::Inbound if error.kind() == std::io::ErrorKind::InvalidData => {
+                CloseReason::TlsFailed
+            }
+            _ => CloseReason::Gone,
+        };
+        self.end(now, reason, error.to_string(), Farewell::None);
+    }
+
+    fn hello(&self) -> Encoded {
+        let Origin { purpose, remote, local, .. } = &self.origin;
+        let established = self.established.as_ref();
+        let member = established.and_then(|known| self.link.proof_of_membership(known));
+        self.env.hello.encode(*purpose, remote, local.as_ref(), member)
+    }
+
+    pub(super) fn answer_hello(&self) {
+        if self.origin.direction == Direction::Inbound {
+            self.reply(&self.hello());
+        }
+    }
+
+    pub(super) fn greeted(&mut self, now: Moment, hello: Hello) {
+        self.answer_hello();
+        if let Some((reason, detail)) = self.link.objection(&hello) {
+            // Only our own id proves something about the address: that it is ours.
+            if reason == CloseReason::SelfConnection {
+                self.proof = Some(self.proof_of(hello.nodeid));
+            }
+            return self.close(now, reason, detail);
+        }
+        self.proof = Some(self.proof_of(hello.nodeid));
+        if let Some(handle) = &self.handle {
+            self.peer = Some(PeerHandle::new(hello.nodeid, self.id, handle.clone()));
+        }
+        let channel = self.channel();
+        self.tell_registry(LinkNews::Greeted(Box::new(hello), channel));
+    }
+
+    pub(super) fn proven(&mut self, now: Moment, hello: &Hello) {
+        if let Some((reason, detail)) = self.link.objection(hello) {
+            return self.close(now, reason, detail);
+        }
+        self.proof = Some(self.proof_of(hello.nodeid));
+        self.close(now, CloseReason::Feeler, String::new());
+    }
+
+    pub(super) fn proof_of(&self, id: NodeId) -> Proof {
+        Proof { id, local: self.origin.local.clone() }
+    }
+
+    fn channel(&self) -> Channel {
+        self.established.map_or(Channel::PLAINTEXT, |established| established.channel)
+    }
+
+    pub(super) fn admitted(&mut self, now: Moment, announce: Option<&HostPort>) {
+        if self.link.is_closing() {
+            return;
+        }
+        self.link.admit(now);
+        let own = announce.map(|addr| Encoded::addr(&[(addr.clone(), self.env.me)]));
+        let lines: Vec<Encoded> = own.into_iter().chain([Encoded::GETADDR]).collect();
+        self.reply(&Encoded::concat(&lines));
+        // The first ping is due at once.
+        self.tick(now, false);
+        if let Some(dial) = self.origin.dial.take() {
+            dial.settle(self.proof.take(), None);
+        }
+    }
+}
