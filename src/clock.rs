@@ -32,6 +32,18 @@ impl Moment {
         Duration::from_nanos(self.0)
     }
 
+    /// The moment this many nanoseconds after the Unix epoch; undoes [`as_nanos`](Self::as_nanos).
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds from the Unix epoch to this moment: all that it is, to be kept on disk.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
     /// The time since an earlier moment; zero if that one is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -99,6 +99,7 @@ pub mod proto;
 pub mod reason;
 pub mod secure;
 pub mod sim;
+pub mod store;
 pub mod testkit;
 pub mod transport;
 pub mod wire;

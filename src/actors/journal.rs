@@ -109,8 +109,8 @@ fn log(decision: &Decision) {
         };
     }
     match decision.kind {
-        Kind::SessionUp | Kind::SessionDown => event!(info),
-        Kind::AcceptFailed | Kind::NotResolved => event!(warn),
+        Kind::SessionUp | Kind::SessionDown | Kind::StoreRecovered => event!(info),
+        Kind::AcceptFailed | Kind::NotResolved | Kind::StoreFailed => event!(warn),
         _ => event!(debug),
     }
 }

@@ -39,6 +39,10 @@ pub enum Kind {
     Undelivered,
     /// An extension was registered or its actor went away.
     Extension,
+    /// What should outlive this run could not be kept on disk; the detail says what to do.
+    StoreFailed,
+    /// Keeping on disk works again.
+    StoreRecovered,
 }
 
 impl Kind {
@@ -60,6 +64,8 @@ impl Kind {
             Self::Throttled => "throttled",
             Self::Undelivered => "undelivered",
             Self::Extension => "extension",
+            Self::StoreFailed => "store-failed",
+            Self::StoreRecovered => "store-recovered",
         }
     }
 }

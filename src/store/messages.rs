@@ -1,0 +1,25 @@
+//! What the keeper is told.
+//!
+//! A sync actor's mailbox has no bound of its own. Each sender has to wait for the answer before it
+//! sends again, and to merge what changes meanwhile. It has to hold on to the request until then:
+//! actix throws a message away if its answer is no longer waited for.
+
+use actix::prelude::*;
+
+use crate::proto::{address_record::AddressChange, bans::BanChange};
+
+/// Saves changes of the address book. Whether they were kept; if not, none was.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct SaveAddresses(pub Vec<AddressChange>);
+
+/// Saves changes of the bans. Whether they were kept; if not, none was.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct SaveBans(pub Vec<BanChange>);
+
+/// Closes the file, after everything that was sent before. Answered when it is closed; whether all is
+/// in the file. Later saves are refused.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct Close;
