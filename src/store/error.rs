@@ -137,9 +137,10 @@ impl StoreError {
         }
     }
 
-    pub(super) fn of(path: &Path, error: rusqlite::Error) -> Self {
-        let (path, cause) = (path.to_owned(), in_words(&error.to_string()));
-        match error.sqlite_error_code() {
+    pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
+        let (code, cause) = said(&error);
+        let path = path.to_owned();
+        match code {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse { path },
             Some(ErrorCode::DiskFull) => Self::Full { path },
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
@@ -175,9 +176,17 @@ impl From<rusqlite::Error> for Fault {
 /// or column that is missing (`SQLite` has no code for it but that of any other error) counts: such a
 /// file says that it is of a version that has them.
 pub(super) fn as_damage(error: &rusqlite::Error) -> Option<Why> {
+    let (code, cause) = said(error);
     let damaged = [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase, ErrorCode::Unknown];
-    let code = error.sqlite_error_code()?;
-    damaged.contains(&code).then(|| Why::Damaged(in_words(&error.to_string())))
+    damaged.contains(&code?).then_some(Why::Damaged(cause))
+}
+
+/// An error's code, and its words without the statement that led to it.
+fn said(error: &rusqlite::Error) -> (Option<ErrorCode>, String) {
+    match error {
+        rusqlite::Error::SqlInputError { error, msg, .. } => (Some(error.code), in_words(msg)),
+        error => (error.sqlite_error_code(), in_words(&error.to_string())),
+    }
 }
 
 /// The first line of a message: `SQLite` appends what led to it on others.

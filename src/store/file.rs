@@ -12,6 +12,10 @@ use crate::clock::Moment;
 /// What `SQLite` puts beside a file, by the endings that it appends.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
+/// The size of the smallest database: one page of the smallest size
+/// (<https://sqlite.org/fileformat2.html>, section 1.3.2).
+const MIN_BYTES: u64 = 512;
+
 /// How many files may have been set aside within one second.
 const MAX_TWINS: u32 = 100;
 
@@ -66,21 +70,26 @@ impl fmt::Display for SetAside {
     }
 }
 
-/// Makes an empty file that only its owner may read, unless there is one.
+/// Makes an empty file that only its owner may read, unless there is one. Why that one cannot be a
+/// database, if it shows already: `SQLite` would take a few bytes for nothing, and overwrite them.
 ///
 /// One that exists is not opened here: closing it would give back the locks that this process may
 /// have on it (POSIX, fcntl), and another [`Store`](super::Store) would lose its own.
-pub(super) fn make(path: &Path) -> Result<(), StoreError> {
+pub(super) fn make(path: &Path) -> Result<Option<Why>, StoreError> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let failed = |source| StoreError::NoFile { path: path.to_owned(), source };
     match options.open(path) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let is_file = fs::metadata(path).map_err(failed)?.is_file();
-            if is_file { Ok(()) } else { Err(StoreError::NotAFile { path: path.to_owned() }) }
+            let found = fs::metadata(path).map_err(failed)?;
+            if !found.is_file() {
+                return Err(StoreError::NotAFile { path: path.to_owned() });
+            }
+            let too_short = (1..MIN_BYTES).contains(&found.len());
+            Ok(too_short.then(|| Why::Damaged("file is not a database: too short".to_owned())))
         }
         Err(error) => Err(failed(error)),
     }

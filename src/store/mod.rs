@@ -145,8 +145,10 @@ impl Store {
         path: &Path,
         fresh_secret: &[u8; 32],
     ) -> Result<Result<(Self, Kept), Why>, StoreError> {
-        file::make(path)?;
-        let failed = |error| StoreError::of(path, error);
+        if let Some(why) = file::make(path)? {
+            return Ok(Err(why));
+        }
+        let failed = |error| StoreError::of(path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         match prepare(&mut connection, fresh_secret) {
@@ -157,7 +159,7 @@ impl Store {
             }
             Err(Fault::Sqlite(error)) => match error::as_damage(&error) {
                 Some(why) => Ok(Err(why)),
-                None => Err(failed(error)),
+                None => Err(StoreError::of(path, &error)),
             },
         }
     }
@@ -174,7 +176,7 @@ impl Store {
                 AddressChange::Gone(addr) => rows::delete_address(tx, addr),
             })
         });
-        saved.map_err(|error| StoreError::of(&self.path, error))
+        saved.map_err(|error| StoreError::of(&self.path, &error))
     }
 
     /// Saves changes of the bans, in their order: all of them or, if it fails, none. They survive a
@@ -189,7 +191,7 @@ impl Store {
                 BanChange::Lifted(target) => rows::delete_ban(tx, target),
             })
         });
-        saved.map_err(|error| StoreError::of(&self.path, error))
+        saved.map_err(|error| StoreError::of(&self.path, &error))
     }
 
     fn transact(
@@ -212,7 +214,7 @@ impl Store {
         let Self { path, connection } = self;
         let copied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         let closed = connection.close().map_err(|(_, error)| error);
-        copied.and(closed).map_err(|error| StoreError::of(&path, error))
+        copied.and(closed).map_err(|error| StoreError::of(&path, &error))
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{
     fs,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
