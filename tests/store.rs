@@ -1,10 +1,14 @@
-//! How long the file takes at the size of a full address book. The times are printed, not judged:
-//! `cargo test --release --test store -- --nocapture`.
+//! The file between processes, and how long it takes at the size of a full address book. The times
+//! are printed, not judged: `cargo test --release --test store -- --nocapture`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
-#![allow(clippy::print_stderr, reason = "the times are what it is for")]
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "the times are what it is for")]
 
 use std::{
+    env,
+    io::{BufRead, BufReader},
     net::Ipv6Addr,
+    path::Path,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -16,7 +20,7 @@ use peerage::{
         address_record::{AddressChange, AddressRecord, Shelf},
         bans::{Ban, BanChange, Target},
     },
-    store::Store,
+    store::{Store, StoreError},
 };
 
 /// Default limits: 8,192 addresses in the book, 4,096 in its cold tier.
@@ -29,7 +33,7 @@ fn now() -> Moment {
 
 /// An address as the book may have it, with every field in use; every third one is a name.
 fn record(n: u32) -> AddressRecord {
-    let addr: HostPort = if n % 3 == 0 {
+    let addr: HostPort = if n.is_multiple_of(3) {
         format!("node-{n}.some-provider.example:5999").parse().unwrap()
     } else {
         let ip = Ipv6Addr::from(0x2001_0db8_u128 << 96 | u128::from(n.wrapping_mul(0x9e37_79b9)));
@@ -57,6 +61,52 @@ fn timed<T>(what: &str, act: impl FnOnce() -> T) -> T {
     let done = act();
     eprintln!("{what}: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     done
+}
+
+/// Tells the process that this test starts which file it is to write to.
+const CHILD: &str = "PEERAGE_TEST_STORE_CHILD";
+
+/// Saves two addresses at a time, and says so each time, until it is killed.
+fn save_for_ever(path: &Path) {
+    let mut store = Store::open(path, [1; 32], now()).unwrap().store;
+    for n in (0..u32::MAX - 1).step_by(2) {
+        store.save_addresses(&changes(n..n + 2)).unwrap();
+        println!("\nsaved {}", n + 2);
+    }
+}
+
+#[test]
+fn a_process_has_the_file_alone_and_loses_nothing_saved_when_it_is_killed() {
+    if let Some(path) = env::var_os(CHILD) {
+        return save_for_ever(Path::new(&path));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("peerage.db");
+    let mut least = 0;
+    for round in 1..=3 {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "--nocapture"])
+            .arg("a_process_has_the_file_alone_and_loses_nothing_saved_when_it_is_killed")
+            .env(CHILD, &path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut saved = lines.filter_map(|line| line.strip_prefix("saved ")?.parse().ok());
+        let said: usize = saved.nth(20 * round).unwrap();
+        let second = Store::open(&path, [2; 32], now()).unwrap_err();
+        assert!(matches!(second, StoreError::InUse { .. }), "{second:?}");
+        child.kill().unwrap();
+        let said = saved.last().unwrap_or(said);
+        child.wait().unwrap();
+
+        let opened = Store::open(&path, [2; 32], now()).unwrap();
+        assert_eq!(opened.set_aside, None);
+        let found = opened.kept.addresses.len();
+        least = least.max(said);
+        assert!(found >= least && found.is_multiple_of(2), "{found} of {least}");
+        assert_eq!((opened.kept.secret, opened.kept.skipped), ([1; 32], 0));
+    }
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl StoreError {
     }
 
     pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
-        let (code, cause) = said(&error);
+        let (code, cause) = said(error);
         let path = path.to_owned();
         match code {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse { path },

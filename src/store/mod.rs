@@ -58,9 +58,10 @@ use crate::{
 pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The addresses that a file may hold when it is opened. Of more, those last proven and then those
-/// last heard of are kept, and the others are forgotten and count as skipped. An address book is
-/// smaller, so that this happens only if forgetting was not saved time and again.
-pub const MAX_ADDRESSES: usize = 32_768;
+/// last heard of are kept, and the others are forgotten and count as skipped. That is ten times an
+/// address book of the default size, so that it happens only if forgetting was not saved time and
+/// again.
+pub const MAX_ADDRESSES: usize = 131_072;
 
 /// How long to wait for another process to let go of the file: long enough for a node that is about
 /// to end, short enough to be no delay.
