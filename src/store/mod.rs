@@ -166,7 +166,8 @@ impl Store {
     }
 
     /// Saves changes of the address book, in their order: all of them or, if it fails, none. They
-    /// survive the end of the process at once, and a power cut within some minutes.
+    /// survive the end of the process at once, and a power cut once the operating system has written
+    /// them back (Linux: after half a minute or so), or bans were saved.
     ///
     /// # Errors
     /// Nothing was changed; see there for what to do.
