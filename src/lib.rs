@@ -89,6 +89,7 @@ pub mod actors;
 pub mod address;
 pub mod clock;
 pub mod config;
+pub mod data_dir;
 pub mod extension;
 pub mod identity;
 pub mod ids;
@@ -112,6 +113,7 @@ pub use actors::{
 };
 pub use address::{Bootstrap, HostPort};
 pub use config::{NodeConfig, Security};
+pub use data_dir::{DataDir, DataDirError, StoredKey};
 pub use extension::{PeerMessage, Received, RegisterError};
 pub use identity::{NetworkKey, NodeKey, PublicKey};
 pub use ids::{LinkId, NodeId};
