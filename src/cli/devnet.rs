@@ -109,7 +109,8 @@ async fn watch(
     stop: &mut StopRequest,
 ) -> Result<(), Failure> {
     let mut failures = failures(nodes);
-    let join = nodes.first().and_then(|node| print::join_command(program, node.listen_addrs()));
+    let join =
+        nodes.first().and_then(|node| print::join_command(program, node.listen_addrs(), &[]));
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -1,8 +1,12 @@
 //! Every way a command can fail: one line for the person, one exit status for the shell.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use peerage::{NodeFailure, StartError, config::ConfigError};
+use peerage::{DataDirError, NodeFailure, StartError, config::ConfigError};
 use thiserror::Error;
 
 use super::layer::Origin;
@@ -20,6 +24,9 @@ pub(crate) enum Failure {
     /// The node could not start, for instance because its port is in use.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The data directory, or the key in it, cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     /// The operating system refused something the command itself needs.
     #[error("cannot {what}: {source}")]
     System {
@@ -41,7 +48,7 @@ impl Failure {
     pub(crate) const fn exit_status(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Help(_) | Self::Start(StartError::Config(_)) => 2,
-            Self::Start(_) | Self::System { .. } => 1,
+            Self::Start(_) | Self::DataDir(_) | Self::System { .. } => 1,
             // EX_SOFTWARE of sysexits.h: an internal error.
             Self::Actor(_) | Self::ActorOf(..) => 70,
         }
@@ -75,15 +82,29 @@ pub(crate) enum UsageError {
         /// What was expected.
         why: String,
     },
-    /// One layer asks for a data directory and for none.
-    #[error("{} and {} exclude each other: give one of them", .0.of("data-dir"), .0.of("ephemeral"))]
-    DirAndEphemeral(Origin),
-    /// Encryption is demanded, which this version cannot give.
+    /// A line of a file that a setting names does not parse.
+    #[error("{}:{line}: bad value {}: {why}", path.display(), quoted(value))]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from one.
+        line: usize,
+        /// The value as it was written.
+        value: String,
+        /// What was expected.
+        why: String,
+    },
+    /// One layer says both of two things of which only one can be.
+    #[error("{} and {} exclude each other: give one of them", .0.of(.1[0]), .0.of(.1[1]))]
+    Exclusive(Origin, [&'static str; 2]),
+    /// A list of those who may connect is empty; the text says which.
+    #[error("{0} lists no node id, so nobody could connect: add one, or leave the setting out")]
+    AllowsNobody(String),
+    /// The user has no home, and no directory was named.
     #[error(
-        "{} cannot be \"require\": this version does not encrypt yet, and \"require\" will not pretend to; use \"prefer\" or \"off\"",
-        .0.of("security")
+        "this user has no home to keep the node's key in: name a directory with --data-dir DIR, or keep nothing with --ephemeral"
     )]
-    CannotRequire(Origin),
+    NoHome,
     /// Values that are fine one by one, but not together.
     #[error("{error}{}", fmt_origins(origins))]
     Together {

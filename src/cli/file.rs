@@ -40,8 +40,37 @@ struct FileConfig {
     log: Option<String>,
     /// text or json.
     log_format: Option<String>,
+    /// The name of a network.
+    network: Option<String>,
+    /// A file.
+    network_key: Option<PathBuf>,
+    /// A file.
+    allow: Option<PathBuf>,
+    /// A table.
+    trust: Trust,
+    /// A duration.
+    discourage_for: Option<DurationText>,
     /// A number of threads.
     workers: Option<i64>,
+    /// The others are numbers too.
+    max_inbound: Option<i64>,
+    max_per_address: Option<i64>,
+    max_per_subnet: Option<i64>,
+    max_unfinished: Option<i64>,
+    message_burst: Option<i64>,
+    messages_per_second: Option<i64>,
+    addr_burst: Option<i64>,
+    addrs_per_second: Option<i64>,
+    outbox_frames: Option<i64>,
+    outbox_bytes: Option<i64>,
+}
+
+/// What has no flag, because a command line has no room for it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Trust {
+    /// Node ids.
+    allow: Option<Vec<String>>,
 }
 
 /// Reads the file at `path`.
@@ -76,6 +105,18 @@ fn position(text: &str, at: usize) -> (usize, usize) {
 impl FileConfig {
     /// The same as raw text.
     fn into_layer(self) -> Layer {
+        let limits = [
+            ("max-inbound", self.max_inbound),
+            ("max-per-address", self.max_per_address),
+            ("max-per-subnet", self.max_per_subnet),
+            ("max-unfinished", self.max_unfinished),
+            ("message-burst", self.message_burst),
+            ("messages-per-second", self.messages_per_second),
+            ("addr-burst", self.addr_burst),
+            ("addrs-per-second", self.addrs_per_second),
+            ("outbox-frames", self.outbox_frames),
+            ("outbox-bytes", self.outbox_bytes),
+        ];
         Layer {
             listen: self.listen.map(|list| list.0),
             advertise: self.advertise,
@@ -89,7 +130,13 @@ impl FileConfig {
             no_api: self.no_api.map(|on| on.to_string()),
             log: self.log,
             log_format: self.log_format,
+            network: self.network,
+            network_key: self.network_key,
+            allow: self.allow,
+            allowed: self.trust.allow,
+            discourage_for: self.discourage_for.map(|text| text.0),
             workers: self.workers.map(|n| n.to_string()),
+            limits: limits.into_iter().filter_map(|(key, n)| Some((key, n?.to_string()))).collect(),
         }
     }
 }
@@ -154,7 +201,7 @@ impl de::Visitor<'_> for DurationVisitor {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::limits::LIMITS, *};
 
     fn refused(text: &str) -> String {
         parse(Path::new("n.toml"), text).unwrap_err().to_string()
@@ -176,6 +223,12 @@ mod tests {
             log = "warn"
             log-format = "json"
             workers = 3
+            network = "n"
+            network-key = "k"
+            allow = "a"
+            discourage-for = "4s"
+            [trust]
+            allow = ["i"]
         "#;
         let some = |text: &str| Some(text.to_owned());
         let expected = Layer {
@@ -192,15 +245,31 @@ mod tests {
             log: some("warn"),
             log_format: some("json"),
             workers: some("3"),
+            network: some("n"),
+            network_key: Some("k".into()),
+            allow: Some("a".into()),
+            allowed: Some(vec!["i".to_owned()]),
+            discourage_for: some("4s"),
+            limits: Default::default(),
         };
         assert_eq!(parse(Path::new("n.toml"), text), Ok(expected));
         assert_eq!(parse(Path::new("n.toml"), ""), Ok(Layer::default()));
     }
 
     #[test]
+    fn every_limit_is_read() {
+        for limit in LIMITS {
+            let layer = parse(Path::new("n.toml"), &format!("{} = 7", limit.key)).unwrap();
+            assert_eq!(layer.limits, [(limit.key, "7".to_owned())].into());
+        }
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_with_its_place() {
         let text = refused("listen = []\n  lisen = \"x\"\n");
         assert!(text.starts_with("n.toml:2:3: unknown field `lisen`, expected "), "{text}");
+        let text = refused("[trust]\nallowed = []\n");
+        assert!(text.starts_with("n.toml:2:1: unknown field `allowed`, expected "), "{text}");
     }
 
     #[test]

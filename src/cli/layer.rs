@@ -1,6 +1,6 @@
 //! One layer of settings, as raw text: the shape that flags, environment and file share.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Which layer a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,13 @@ pub(crate) struct Sourced<T> {
     pub(crate) origin: Origin,
 }
 
+impl<T> Sourced<T> {
+    /// A value nobody asked for.
+    pub(crate) const fn by_default(value: T) -> Self {
+        Self { value, origin: Origin::Default }
+    }
+}
+
 /// What one layer says, unparsed; `None` where it says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Layer {
@@ -68,6 +75,16 @@ pub(crate) struct Layer {
     pub(crate) handshake_timeout: Option<String>,
     /// off, prefer or require.
     pub(crate) security: Option<String>,
+    /// The name of the network.
+    pub(crate) network: Option<String>,
+    /// The file with the secret of a private network.
+    pub(crate) network_key: Option<PathBuf>,
+    /// The file with the ids that may be peers.
+    pub(crate) allow: Option<PathBuf>,
+    /// The ids that may be peers; only a file has room for them.
+    pub(crate) allowed: Option<Vec<String>>,
+    /// How long a peer that broke the protocol is discouraged.
+    pub(crate) discourage_for: Option<String>,
     /// Where to keep things.
     pub(crate) data_dir: Option<PathBuf>,
     /// Keep nothing.
@@ -80,6 +97,8 @@ pub(crate) struct Layer {
     pub(crate) log_format: Option<String>,
     /// Threads that carry sessions.
     pub(crate) workers: Option<String>,
+    /// The numbers of `limits`, by their keys.
+    pub(crate) limits: BTreeMap<&'static str, String>,
 }
 
 /// All layers, strongest first.

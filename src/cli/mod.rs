@@ -4,14 +4,17 @@
 //! anything a node decides; the commands use the public API of the library only.
 //!
 //! The layers, each with one job: `args` (what was typed) and `file` (what the file says) give a
-//! `Layer` each; `resolve` merges them, without input or output, into `Settings`; `print` is the
-//! only place that writes; `run` and `devnet` start nodes.
+//! `Layer` each; `resolve` merges them, without input or output, into `Settings`; `files` reads what
+//! settings name; `print` is the only place that writes; `run` and `devnet` start nodes. `limits` is
+//! the table of the numbers that each of these layers goes through.
 
 mod args;
 mod devnet;
 mod error;
 mod file;
+mod files;
 mod layer;
+mod limits;
 mod logging;
 mod mesh;
 mod print;
@@ -21,10 +24,12 @@ mod signals;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use args::Invocation;
+use peerage::{DataDir, StoredKey};
+
+use args::{IdOptions, Invocation};
 use error::{Failure, UsageError};
 use layer::Layers;
-use resolve::Settings;
+use resolve::{Machine, Settings};
 
 /// Does what the arguments (the first is the program) ask for. Failures are one line on stderr.
 pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -45,15 +50,34 @@ fn dispatch(args: Vec<OsString>, program: &str) -> Result<(), Failure> {
         Invocation::Run(typed) => run::run(&settings(*typed)?, program),
         Invocation::Config(typed) => print::stdout(&print::settings_toml(&settings(*typed)?)),
         Invocation::Devnet(options) => devnet::run(&options, program),
+        Invocation::Id(typed, options) => id(*typed, options),
         Invocation::Help(text) => print::help(&text),
     }
 }
 
-/// Reads the file, if one is named, and merges the layers.
+/// Shows who the node of a data directory is, after it has been given a key if that is asked for.
+fn id(typed: args::Typed, options: IdOptions) -> Result<(), Failure> {
+    let dir = resolve::resolve_data_dir(&layers(typed)?, &machine())?;
+    let stored = if options.is_new { StoredKey::make(&dir)? } else { StoredKey::read(&dir)? };
+    print::stdout(&print::identity(&stored, options.is_json))
+}
+
+/// Merges the layers.
 fn settings(typed: args::Typed) -> Result<Settings, UsageError> {
-    let file = match &typed.config {
+    let config = typed.config.clone();
+    resolve::resolve(&layers(typed)?, config, &machine())
+}
+
+/// What was typed, and what the configuration file says, if one is named.
+fn layers(typed: args::Typed) -> Result<Layers, UsageError> {
+    let file = match typed.config {
         Some(path) => Some((path.value.clone(), file::read(&path.value)?)),
         None => None,
     };
-    resolve::resolve(&Layers { flags: typed.flags, env: typed.env, file }, typed.config)
+    Ok(Layers { flags: typed.flags, env: typed.env, file })
+}
+
+/// This machine, for this user.
+fn machine() -> Machine<'static> {
+    Machine { data_dir: DataDir::default_path(), read: &files::read }
 }

@@ -3,12 +3,13 @@
 use std::future::Future;
 
 use actix_rt::System;
-use peerage::Node;
+use peerage::{DataDir, Node, Security, StoredKey};
 
 use super::{
     error::Failure,
+    files,
     logging::{self, Log},
-    print::{self, Started},
+    print::{self, Join, Started},
     resolve::{LogFormat, Settings},
     signals::{self, StopRequest},
 };
@@ -43,14 +44,22 @@ async fn serve(
     log: &Log,
     mut stop: StopRequest,
 ) -> Result<(), Failure> {
-    let start = Node::builder().config(settings.node.clone()).start();
+    files::warn_of_readable_secret(settings);
+    // The directory is this node's until the end.
+    let data_dir = settings.storage.data_dir.value.as_deref().map(DataDir::open).transpose()?;
+    let key = key(data_dir.as_ref(), settings.node.security)?;
+    let mut builder = Node::builder().config(settings.node.clone());
+    if let Some(stored) = &key {
+        builder = builder.key(stored.key.clone());
+    }
     let node = tokio::select! {
-        started = start => started?,
+        started = builder.start() => started?,
         () = stop.received() => return Ok(()),
     };
     let listen = node.listen_addrs().to_vec();
-    let join = print::join_command(program, &listen);
-    let started = Started { id: node.id().to_string(), listen, join };
+    let join = Join::of(program, &listen, settings);
+    let new_key = key.filter(|stored| stored.is_new).map(|stored| stored.file);
+    let started = Started { id: node.id().to_string(), listen, join, new_key };
     match settings.log_format.value {
         LogFormat::Text => print::stderr(&started.text()),
         LogFormat::Json => started.log(),
@@ -63,5 +72,13 @@ async fn serve(
             Ok(())
         }
         failure = node.failed() => Err(Failure::Actor(failure)),
+    }
+}
+
+/// The key in the directory. A node that never encrypts has none, whatever lies there.
+fn key(data_dir: Option<&DataDir>, security: Security) -> Result<Option<StoredKey>, Failure> {
+    match (data_dir, security) {
+        (None, _) | (_, Security::Off) => Ok(None),
+        (Some(dir), _) => Ok(Some(dir.key()?)),
     }
 }

@@ -1,0 +1,103 @@
+//! What the help says after the flags.
+
+/// Ends `peerage --help`.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  peerage devnet
+      See five nodes find each other. Start here.
+
+  peerage run
+      Run a node on port 5999 of every IPv4 address. It prints the command that joins it.
+
+  peerage run --ephemeral --listen 127.0.0.1:0 --bootstrap 127.0.0.1:5999
+      Join that node from another terminal of the same machine, on a free port.
+
+  peerage run --bootstrap seed.example:5999 --advertise 203.0.113.7:5999
+      Join a network from behind a forwarded port.
+
+  peerage config
+      Show every setting, its value, and where the value comes from.
+
+  peerage id
+      Show who the node is.
+
+Exit status:
+  0   it ended as asked (after SIGINT or SIGTERM, too)
+  1   it could not start or go on, for instance because the port or the data directory is in use
+  2   the command line, the environment or the configuration file is wrong
+  70  a part of the node died unexpectedly; start it again and report it
+  130, 143  a second SIGINT or SIGTERM cut the orderly stop short
+
+`peerage run --help` explains every setting.";
+
+/// Ends `peerage run --help`.
+pub(super) const RUN_NOTES: &str = "\
+Layers:
+  A flag beats its environment variable, which beats the configuration file, which beats the
+  default. Lists (listen, bootstrap) are replaced by a stronger layer, not extended; in a variable
+  they are separated by commas. A variable that is set but empty counts as not set.
+  Switches take an optional value, so --ephemeral=false undoes `ephemeral = true` of a file.
+  Durations are a number and a unit: 200ms, 60s, 5m, 1h, 1m 30s.
+
+  A configuration file looks like this:
+      listen = [\"0.0.0.0:5999\", \"[::]:5999\"]
+      bootstrap = [\"seed.example:5999\"]
+      ping-interval = \"30s\"
+      outbox-frames = 2048
+
+      [trust]
+      allow = [\"7a5f0c1e-…\", \"b0c2d4e6-…\"]   # in place of the flag --allow
+
+Examples:
+  peerage run --listen 0.0.0.0:5999 --listen [::]:5999
+      Listen on IPv4 and IPv6.
+
+  PEERAGE_BOOTSTRAP=10.0.0.1:5999,10.0.0.2:5999 peerage run --log peerage=debug
+      Take the first contacts from the environment, and log more.
+
+  peerage config --config node.toml
+      See what `peerage run --config node.toml` would do, without doing it.
+
+Stopping:
+  SIGINT (Ctrl-C) or SIGTERM: every peer is told, and the process ends with status 0 within two
+  seconds. A second signal ends it at once, with status 130 (SIGINT) or 143 (SIGTERM).
+
+Exit status:
+  0 ended as asked; 1 could not start or go on (port or directory in use); 2 wrong flags, environment or file;
+  70 a part of the node died unexpectedly.";
+
+/// Ends `peerage config --help`.
+pub(super) const CONFIG_NOTES: &str = "\
+Examples:
+  peerage config
+  PEERAGE_LOG=debug peerage config --config node.toml --ping-interval 5s
+  peerage config --bootstrap 10.0.0.1:5999 > node.toml
+
+Exit status:
+  0 the settings are fine; 2 they are not, and one line on stderr says why.
+  A port or a data directory in use is not noticed here: neither is opened.";
+
+/// Ends `peerage devnet --help`.
+pub(super) const DEVNET_NOTES: &str = "\
+Examples:
+  peerage devnet
+  peerage devnet --nodes 20
+  peerage devnet --nodes 3 --log peerage=debug
+
+Lines on stdout look like this:
+  +0.012s  node 2 (6f1c2a3b) sees node 1 (90d4e7aa), outbound, 127.0.0.1:41234
+which means: 12 ms after the start node 2 has shaken hands with node 1, having dialled it there.
+
+Exit status:
+  0 ended by Ctrl-C; 1 a node could not start; 2 wrong flags; 70 a part of a node died unexpectedly.";
+
+/// Ends `peerage id --help`.
+pub(super) const ID_NOTES: &str = "\
+Examples:
+  peerage id
+  peerage id --json --data-dir /var/lib/peerage
+  peerage id new --data-dir node2
+
+Exit status:
+  0 the key is there; 1 it is not (or, with `new`, it was there already), or it cannot be used;
+  2 wrong flags, environment or file.";
