@@ -34,7 +34,7 @@ pub(crate) const LIMITS: [Limit; 10] = [
     Limit {
         key: "max-inbound",
         env: "PEERAGE_MAX_INBOUND",
-        help: "Sessions that others have dialled, at most.",
+        help: "Sessions that others have dialled, at most",
         then: "Beyond it a newcomer takes the place of the least useful one, or gets `bye full`.",
         range: 0..=MANY,
         get: |node| node.limits.max_inbound,
@@ -43,7 +43,7 @@ pub(crate) const LIMITS: [Limit; 10] = [
     Limit {
         key: "max-per-address",
         env: "PEERAGE_MAX_PER_ADDRESS",
-        help: "Connections from one address, at most.",
+        help: "Connections from one address, at most",
         then: "One more is refused as `full`. Loopback is exempt.",
         range: 1..=MANY,
         get: |node| node.limits.max_per_address,
@@ -52,7 +52,7 @@ pub(crate) const LIMITS: [Limit; 10] = [
     Limit {
         key: "max-per-subnet",
         env: "PEERAGE_MAX_PER_SUBNET",
-        help: "Connections from one subnet (IPv4 /24, IPv6 /64), at most.",
+        help: "Connections from one subnet (IPv4 /24, IPv6 /64), at most",
         then: "One more is refused as `full`. Loopback is exempt.",
         range: 1..=MANY,
         get: |node| node.limits.max_per_subnet,
@@ -61,7 +61,7 @@ pub(crate) const LIMITS: [Limit; 10] = [
     Limit {
         key: "max-unfinished",
         env: "PEERAGE_MAX_UNFINISHED",
-        help: "Inbound connections without a hello yet, at most.",
+        help: "Inbound connections without a hello yet, at most",
         then: "Beyond it the oldest of them is closed.",
         range: 1..=MANY,
         get: |node| node.limits.max_unfinished,
@@ -70,7 +70,7 @@ pub(crate) const LIMITS: [Limit; 10] = [
     Limit {
         key: "message-burst",
         env: "PEERAGE_MESSAGE_BURST",
-        help: "Messages taken from one peer at once after a quiet time.",
+        help: "Messages taken from one peer at once after a quiet time",
         then: "Beyond it the peer is read no faster than messages-per-second; nothing is dropped.",
         range: 1..=1000 * MANY,
         get: |node| as_usize(node.session.message_burst),
@@ -79,7 +79,7 @@ pub(crate) const LIMITS: [Limit; 10] = [
     Limit {
         key: "messages-per-second",
         env: "PEERAGE_MESSAGES_PER_SECOND",
-        help: "Messages taken from one peer per second in the long run.",
+        help: "Messages taken from one peer per second in the long run",
         then: "What comes faster waits in the sender's own buffers.",
         range: 1..=1000 * MANY,
         get: |node| as_usize(node.session.messages_per_second),
@@ -88,7 +88,7 @@ pub(crate) const LIMITS: [Limit; 10] = [
     Limit {
         key: "addr-burst",
         env: "PEERAGE_ADDR_BURST",
-        help: "Addresses taken unasked from one peer at once.",
+        help: "Addresses taken unasked from one peer at once",
         then: "Beyond it no more than addrs-per-second are looked at.",
         range: 0..=MANY,
         get: |node| as_usize(node.discovery.addr_burst),
@@ -97,7 +97,7 @@ pub(crate) const LIMITS: [Limit; 10] = [
     Limit {
         key: "addrs-per-second",
         env: "PEERAGE_ADDRS_PER_SECOND",
-        help: "Addresses taken unasked from one peer per second in the long run.",
+        help: "Addresses taken unasked from one peer per second in the long run",
         then: "What is beyond is ignored, and noted.",
         range: 1..=MANY,
         get: |node| as_usize(node.discovery.addrs_per_second),
@@ -106,7 +106,7 @@ pub(crate) const LIMITS: [Limit; 10] = [
     Limit {
         key: "outbox-frames",
         env: "PEERAGE_OUTBOX_FRAMES",
-        help: "Messages waiting for one peer, at most.",
+        help: "Messages waiting for one peer, at most",
         then: "Beyond it sending to the peer is refused; if that lasts, it is closed as `slow`.",
         range: 1..=MANY,
         get: |node| node.session.outbox_frames,
@@ -115,7 +115,7 @@ pub(crate) const LIMITS: [Limit; 10] = [
     Limit {
         key: "outbox-bytes",
         env: "PEERAGE_OUTBOX_BYTES",
-        help: "Bytes waiting for one peer, at most.",
+        help: "Bytes waiting for one peer, at most",
         then: "Beyond it sending to the peer is refused; if that lasts, it is closed as `slow`.",
         range: MAX_LINE..=1 << 30,
         get: |node| node.session.outbox_bytes,
@@ -141,7 +141,7 @@ impl Args for LimitArgs {
     fn augment_args(command: Command) -> Command {
         let arg = |limit: &'static Limit| {
             let arg = Arg::new(limit.key).long(limit.key).env(limit.env).value_name("N");
-            arg.help(limit.help).long_help(format!("{}\n\n{}", limit.help, limit.then))
+            arg.help(limit.help).long_help(format!("{}.\n\n{}", limit.help, limit.then))
         };
         // The heading of flags is theirs, and ends with them.
         command

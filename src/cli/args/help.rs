@@ -63,8 +63,8 @@ Stopping:
   seconds. A second signal ends it at once, with status 130 (SIGINT) or 143 (SIGTERM).
 
 Exit status:
-  0 ended as asked; 1 could not start or go on (port or directory in use); 2 wrong flags, environment or file;
-  70 a part of the node died unexpectedly.";
+  0 ended as asked; 1 could not start or go on (port or data directory in use); 2 wrong flags,
+  environment or file; 70 a part of the node died unexpectedly.";
 
 /// Ends `peerage config --help`.
 pub(super) const CONFIG_NOTES: &str = "\

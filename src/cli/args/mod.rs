@@ -226,10 +226,10 @@ fn annotate(arg: Arg, defaults: &[(&'static str, String)], has_file: bool) -> Ar
     let default = defaults.iter().find(|(name, _)| *name == key);
     let default = default.map_or("not set", |(_, value)| value.as_str());
     let env = env_name(&key);
-    let mut facts = format!("[default: {default}] [env: {env}]");
-    if has_file && key != "config" {
-        facts.push_str(&format!(" [key: {key}]"));
-    }
+    let in_file =
+        if has_file && key != "config" { format!(" [key: {key}]") } else { String::new() };
+    // The default is last because it can be long, and a name should not be broken.
+    let facts = format!("[env: {env}]{in_file} [default: {default}]");
     let short = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let long = arg.get_long_help().map_or_else(|| short.clone(), ToString::to_string);
     let arg = arg
