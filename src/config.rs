@@ -145,8 +145,29 @@ pub struct LimitsConfig {
 pub struct DiscoveryConfig {
     /// The node dials known addresses while it has fewer sessions than this.
     pub target_peers: usize,
-    /// Addresses kept warm (dialled when sessions are wanted).
+    /// Of these, so many are to be sessions that this node has dialled itself, as far as they are
+    /// that many: whoever connects to it from many addresses then still is not all it knows.
+    pub outbound_min: usize,
+    /// Outbound sessions and dials per group of public addresses (IPv4 /16, IPv6 /32), while
+    /// addresses are known in groups enough; an eighth of `target_peers` if that is less, but one.
+    /// Not for first contacts. More makes it easier to have all of a node's sessions.
+    pub outbound_per_group: usize,
+    /// Addresses kept warm (dialled when sessions are wanted): three quarters of the room are for
+    /// hearsay and one for proven ones. What a full bucket does not take is refused, or waits.
     pub book_entries: usize,
+    /// Buckets (of 32) that one source group can fill with hearsay. More lets one liar fill more of
+    /// the book; fewer lets a small network behind one group learn less at a time.
+    pub source_buckets: usize,
+    /// Buckets (of 32) that one group of addresses can fill with proven ones.
+    pub group_buckets: usize,
+    /// Proven addresses that are asked at the same time whether they still answer, since another
+    /// wants their place; beyond it the others keep theirs unasked.
+    pub pending_tests: usize,
+    /// The pause between two feelers to hearsay, when there are sessions enough.
+    pub feeler_interval: Duration,
+    /// The pause between two times that changed addresses are kept on disk; so much is lost in a
+    /// crash.
+    pub save_interval: Duration,
     /// Proven addresses kept after their redial ladder is used up, retried at `cold_retry`.
     pub cold_entries: usize,
     /// Pauses after the first, second, … failed dial of an address; the last one repeats for
@@ -240,7 +261,14 @@ impl Default for DiscoveryConfig {
     fn default() -> Self {
         Self {
             target_peers: 64,
+            outbound_min: 8,
+            outbound_per_group: 2,
             book_entries: 8192,
+            source_buckets: 16,
+            group_buckets: 4,
+            pending_tests: 10,
+            feeler_interval: Duration::from_secs(120),
+            save_interval: Duration::from_secs(10),
             cold_entries: 4096,
             redial: [1, 5, 15, 60, 600].map(Duration::from_secs).to_vec(),
             bootstrap_retry_max: Duration::from_secs(60),
@@ -314,6 +342,11 @@ impl NodeConfig {
             ("messages-per-second", self.session.messages_per_second > 0),
             ("journal-entries", self.journal_entries > 0),
             ("book-entries", self.discovery.book_entries > 0),
+            ("source-buckets", self.discovery.source_buckets > 0),
+            ("group-buckets", self.discovery.group_buckets > 0),
+            ("outbound-per-group", self.discovery.outbound_per_group > 0),
+            ("feeler-interval", !self.discovery.feeler_interval.is_zero()),
+            ("save-interval", !self.discovery.save_interval.is_zero()),
             ("redial", !self.discovery.redial.is_empty()),
             ("dials-in-flight", self.discovery.dials_in_flight > 0),
             ("dial-burst", self.discovery.dial_burst > 0),

@@ -27,8 +27,9 @@ use crate::{
     identity::NodeKey,
     ids::NodeId,
     proto::{
+        address_book::BookKey,
         credentials::Credentials,
-        explorer::Explorer,
+        explorer::{Explorer, ExplorerSetup},
         own_address::{OwnAddress, Settled},
     },
     secure::{Tls, TlsError},
@@ -166,15 +167,17 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         let tls = key.filter(|_| !T::VOUCHES).map(|key| Tls::new(&key)).transpose()?;
         let core = Core::start(me, clock, &config);
         let settled = Settled::new(config.advertise.clone(), &listening);
-        let mut explorer = Explorer::new(
+        let setup = ExplorerSetup {
             me,
-            config.discovery.clone(),
-            config.liveness.dead_after,
-            OwnAddress::new(settled.clone()),
-            rng.random(),
-            core.clock.now(),
-        );
-        explorer.remember(core.clock.now(), &proven);
+            config: config.discovery.clone(),
+            dead_after: config.liveness.dead_after,
+            security: config.security,
+            own: OwnAddress::new(settled.clone()),
+            book_key: BookKey::new(rng.random()),
+            seed: rng.random(),
+        };
+        let mut explorer = Explorer::new(setup, core.clock.now());
+        explorer.take_for_proven(core.clock.now(), &proven);
         let hello = HelloTemplate::new(me, &config, settled);
         let (discovery, dialer, launcher) = core.explore(transport, config, explorer, hello, tls);
         let mut stop_first = core.listen::<T>(listeners, &launcher);
@@ -260,6 +263,7 @@ impl Core {
         let discovery: Addr<Discovery> = ctx.address();
         let bootstrap = config.bootstrap.clone();
         let timeout = config.discovery.dial_timeout;
+        let save_interval = config.discovery.save_interval;
         let env = Arc::new(Env {
             me: self.me,
             credentials: Arc::new(Credentials::new(self.me, &config)),
@@ -288,9 +292,10 @@ impl Core {
             announce: self.registry.clone().recipient(),
             elsewhere: self.registry.clone().recipient(),
             journal: self.journal_port.clone(),
+            save: None,
         };
         let vital = Some(self.watch.guard("discovery"));
-        ctx.run(Discovery::new(explorer, bootstrap, self.clock, ports, vital));
+        ctx.run(Discovery::new(explorer, bootstrap, save_interval, self.clock, ports, vital));
         self.registry.do_send(Subscribe(discovery.clone().recipient()));
         (discovery, dialer.recipient(), launcher)
     }

@@ -4,31 +4,58 @@
 //! handshake there, and only then is it told to others. A proven address is never forgotten
 //! silently: when its redial ladder is used up it goes cold and is retried slowly.
 //!
-//! Bounds and what happens at them: hearsay beyond the book's size is refused as `book-full`,
-//! beyond one source's share as `source-full`; a cold address beyond the cold tier's size pushes
-//! out the one that has been silent longest.
+//! # Security
+//!
+//! An attacker wants the book full of addresses of its own, so that a node which starts again finds
+//! nobody else (Heilman et al. 2015, "Eclipse attacks on Bitcoin's peer-to-peer network"). The book
+//! is built as Bitcoin Core's addrman, which answers that paper:
+//!
+//! * Hearsay stands in the *new* table, in buckets of 32. The bucket follows, by a keyed hash, from
+//!   the group of the address that the teller's session came from and the group of the address told
+//!   ([`Group`](crate::address::Group)), so that all of one source group together fill only a few
+//!   buckets, whatever they tell. What is there gives way only if it is terrible.
+//! * What was proven stands in the *tried* table. The bucket follows from the address and its
+//!   group, so that one group fills only a few buckets. Whoever is at a contended place is asked
+//!   first whether it still answers, and stays if it does.
+//! * An address to dial is chosen by its table, then its bucket, and only then among the addresses
+//!   there: having many of them in one bucket helps little.
+//! * What the operator or the program named in this run stands outside the buckets.
+//!
+//! Unlike addrman, an address whose own slot is taken goes to the next free one of its bucket: a
+//! small network, whose book is nearly empty, then loses nobody to a collision.
+//!
+//! Bounds and what happens at them: hearsay whose bucket is full is refused as `source-full` or
+//! `place-taken`; what is proven while its bucket is full waits in the new table; a cold address
+//! beyond the cold tier's size, or its group's share of it, pushes out the one that has been silent
+//! longest; addresses dialled by hand beyond the book's size are refused as `book-full`.
+
+mod keep;
+mod key;
+mod lines;
+mod shelves;
+mod table;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
-use rand::{
-    SeedableRng,
-    seq::{IteratorRandom, SliceRandom},
-};
+use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
+use self::{lines::Line, table::Table};
 use crate::{
-    address::HostPort,
+    address::{Group, HostPort},
     clock::Moment,
     config::DiscoveryConfig,
     ids::NodeId,
     proto::{
-        address_entry::{Entry, NotTaken, Source},
+        address_entry::{Entry, Hearing, NotTaken, Place, Source},
         redial::{Ladder, jittered},
     },
 };
+
+pub use key::BookKey;
 
 /// How many failed dials an address survives that never answered.
 const HEARSAY_TRIES: u32 = 3;
@@ -36,38 +63,43 @@ const HEARSAY_TRIES: u32 = 3;
 /// A session that lasted less long counts as a failure when its node is to be dialled again.
 const STABLE: Duration = Duration::from_secs(60);
 
-/// Among how many due addresses the next to dial is chosen.
-const PICK_FROM: usize = 256;
-
 /// How many addresses told by peers are remembered as our own. Whoever answers with our id can
 /// make as many as it likes, and they are never dialled, so nothing else would clear them away.
 const MAX_MET: usize = 32;
 
-/// One source may fill at most this part of the book with hearsay.
-const SOURCE_SHARE: usize = 8;
+/// The part of the book that is for proven addresses, as a divisor: as in addrman.
+const TRIED_SHARE: usize = 4;
+
+/// Of an outcome's code so many bytes are kept: a peer may say what it likes.
+const MAX_OUTCOME: usize = 32;
 
 /// What became of an address after a failed dial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// It is dialled again at the moment.
     Retry(Moment),
     /// It is retried slowly from now on.
     Cold(Moment),
+    /// It is retried slowly from now on, and this one, which waited for it, has its place.
+    GaveWay(Moment, HostPort),
     /// It never answered and is gone from the book.
     Forgotten,
     /// It was not in the book.
     Unknown,
 }
 
-/// Which line an address stands in to be dialled.
+/// Which addresses are to be dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Queue {
-    /// A bootstrap: dialled however many sessions there are.
+    /// Bootstraps: dialled however many sessions there are.
     Bootstrap,
-    /// Declared by a connected peer and not proven yet: a feeler is to be sent.
+    /// Those that a feeler is to be sent to at once: declared by a connected peer and not proven
+    /// yet, claimed by another node than the proven one, or at a contended place.
     Feeler,
     /// Dialled while sessions are wanted.
     Known,
+    /// Hearsay: a feeler is sent to one now and then.
+    Hearsay,
 }
 
 /// The book.
@@ -75,36 +107,66 @@ pub enum Queue {
 pub struct AddressBook {
     me: NodeId,
     config: DiscoveryConfig,
+    key: BookKey,
     ladder: Ladder,
     rng: ChaCha8Rng,
+    /// The latest moment that was heard of.
+    now: Moment,
     entries: BTreeMap<HostPort, Entry>,
+    new: Table,
+    tried: Table,
+    source_buckets: u64,
+    group_buckets: u64,
+    /// How many stand outside the buckets.
+    n_given: usize,
     by_id: BTreeMap<NodeId, BTreeSet<HostPort>>,
+    /// Addresses by their public group.
+    groups: BTreeMap<Group, BTreeSet<HostPort>>,
+    /// Groups whose addresses are not dialled for now.
+    held: BTreeSet<Group>,
     connected: BTreeSet<NodeId>,
-    queues: BTreeSet<(Queue, Moment, HostPort)>,
+    queues: BTreeSet<(Line, Moment, HostPort)>,
     /// Cold addresses by their last success, longest silent first.
     cold: BTreeSet<(Moment, HostPort)>,
-    /// Hearsay (never proven) per source.
-    hearsay: BTreeMap<NodeId, usize>,
+    cold_groups: BTreeMap<Group, BTreeSet<(Moment, HostPort)>>,
+    /// Who stands at a contended place, and who wants it.
+    tests: BTreeMap<HostPort, HostPort>,
     /// Hearsay that turned out to be our own, oldest first.
     met: VecDeque<HostPort>,
+    /// What may have to be kept.
+    dirty: BTreeSet<HostPort>,
 }
 
 impl AddressBook {
-    /// An empty book of the node with this id, with a seed for its choices.
+    /// An empty book of the node with this id, with the secret that its places follow from and a
+    /// seed for its choices.
     #[must_use]
-    pub fn new(me: NodeId, config: DiscoveryConfig, seed: u64) -> Self {
+    pub fn new(me: NodeId, config: DiscoveryConfig, key: BookKey, seed: u64) -> Self {
+        let n_tried = (config.book_entries / TRIED_SHARE).max(1);
+        let at_least_one = |n: usize| u64::try_from(n).unwrap_or(u64::MAX).max(1);
         Self {
             me,
+            key,
             rng: ChaCha8Rng::seed_from_u64(seed),
             ladder: Ladder::new(config.redial.clone()),
-            config,
+            now: Moment::ZERO,
             entries: BTreeMap::new(),
+            new: Table::new(config.book_entries - n_tried.min(config.book_entries)),
+            tried: Table::new(n_tried),
+            source_buckets: at_least_one(config.source_buckets),
+            group_buckets: at_least_one(config.group_buckets),
+            config,
+            n_given: 0,
             by_id: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            held: BTreeSet::new(),
             connected: BTreeSet::new(),
             queues: BTreeSet::new(),
             cold: BTreeSet::new(),
-            hearsay: BTreeMap::new(),
+            cold_groups: BTreeMap::new(),
+            tests: BTreeMap::new(),
             met: VecDeque::new(),
+            dirty: BTreeSet::new(),
         }
     }
 
@@ -116,100 +178,128 @@ impl AddressBook {
         &mut self,
         addr: &HostPort,
         id: Option<NodeId>,
-        source: Source,
+        hearing: impl Into<Hearing>,
         now: Moment,
     ) -> Result<bool, NotTaken> {
+        let hearing = hearing.into();
         addr.check_dialable().map_err(NotTaken::Bad)?;
-        let trusted = matches!(source, Source::Bootstrap | Source::Manual);
-        if (id == Some(self.me) || self.entries.get(addr).is_some_and(|entry| entry.own))
-            && !trusted
-        {
-            return Err(NotTaken::Own);
+        self.now = self.now.max(now);
+        let trusted = hearing.source.is_trusted();
+        let known = self.entries.get(addr);
+        if !trusted {
+            if id == Some(self.me) || known.is_some_and(|entry| entry.own) {
+                return Err(NotTaken::Own);
+            }
+            if hearing.from.is_some_and(|ip| addr.class() < crate::address::Class::of(ip)) {
+                return Err(NotTaken::Class);
+            }
         }
-        if let Some(known) = self.entries.get(addr) {
-            if !known.is_old_news(id, source) {
-                self.update(addr, |entry| entry.heard_again(id, source, now));
+        if let Some(known) = known {
+            if !known.is_old_news(id, hearing.source) {
+                self.update(addr, |entry| entry.heard_again(id, hearing, now));
+            }
+            if trusted {
+                self.move_to(addr, Place::Given);
             }
             return Ok(false);
         }
-        if !trusted {
-            self.check_room(source)?;
-        }
-        let entry = Entry {
-            id,
-            source,
-            proven: None,
-            failures: 0,
-            next_try: now,
-            cold: false,
-            own: false,
-            lost: false,
-            claimed: false,
-            dialling: false,
-            bootstrap: source == Source::Bootstrap,
+        let place = if trusted {
+            if self.n_given >= self.config.book_entries.max(MAX_MET) {
+                return Err(NotTaken::BookFull);
+            }
+            Place::Given
+        } else {
+            Place::New(self.room_in_new(addr, hearing.from, now)?)
         };
-        self.count_hearsay(&entry, 1);
-        self.entries.insert(addr.clone(), entry);
-        self.index(addr);
+        self.insert(addr, Entry::new(id, hearing, place, now));
+        self.changed(addr);
         Ok(true)
     }
 
-    fn check_room(&self, source: Source) -> Result<(), NotTaken> {
-        if self.entries.len() - self.cold.len() >= self.config.book_entries {
-            return Err(NotTaken::BookFull);
-        }
-        if let Source::Told(by) | Source::Declared(by) = source {
-            let share = (self.config.book_entries / SOURCE_SHARE).max(1);
-            if self.hearsay.get(&by).is_some_and(|n| *n >= share) {
-                return Err(NotTaken::SourceFull);
-            }
-        }
-        Ok(())
+    /// The operator says who must answer at a bootstrap. The first word stands, whatever is heard.
+    pub fn pin(&mut self, addr: &HostPort, id: NodeId) {
+        self.update(addr, |entry| {
+            entry.pinned = entry.pinned.or(Some(id));
+        });
     }
 
     /// The address is being dialled, and so stands in no line.
-    pub fn dialling(&mut self, addr: &HostPort) {
-        self.update(addr, |entry| entry.dialling = true);
+    pub fn dialling(&mut self, addr: &HostPort, now: Moment) {
+        self.update(addr, |entry| {
+            entry.dialling = true;
+            entry.tried = Some(now);
+        });
+    }
+
+    /// What came of the last dial, as a reason code.
+    pub fn outcome(&mut self, addr: &HostPort, code: &str) {
+        if let Some(entry) = self.entries.get_mut(addr) {
+            let end = (0..=MAX_OUTCOME).rev().find(|n| code.is_char_boundary(*n));
+            entry.outcome = code.get(..end.unwrap_or(0).min(code.len())).map(Box::from);
+        }
     }
 
     /// A handshake was completed there with this node. Whether that is news: the address was not
-    /// proven before, or belongs to another node now.
+    /// proven before in this run, or belongs to another node now.
     pub fn proven(&mut self, addr: &HostPort, id: NodeId, now: Moment) -> bool {
         if !self.entries.contains_key(addr)
             && self.learn(addr, Some(id), Source::Manual, now).is_err()
         {
             return false;
         }
+        self.now = self.now.max(now);
         let mut news = false;
+        let mut was_own = false;
         self.update(addr, |entry| {
-            news = entry.proven.is_none() || entry.id != Some(id) || entry.cold || entry.lost;
+            was_own = entry.own;
+            let again = entry.proven.is_none() || entry.is_cold() || entry.lost;
+            news = again || entry.remembered || entry.id != Some(id);
             entry.id = Some(id);
             entry.proven = Some(now);
             // Whether one that closes soon is better than none shows only when its session lasts.
             if !entry.lost {
                 entry.failures = 0;
             }
-            entry.cold = false;
             entry.own = false;
             entry.lost = false;
+            entry.remembered = false;
             entry.claimed = false;
             entry.dialling = false;
+            entry.plain = false;
             entry.next_try = entry.next_try.max(now);
         });
+        self.passed_test(addr);
+        if was_own && !self.entries.get(addr).is_some_and(|entry| entry.source.is_trusted()) {
+            self.shelve(addr);
+        }
+        self.promote(addr);
         news
+    }
+
+    /// An address stands outside the buckets no longer.
+    fn shelve(&mut self, addr: &HostPort) {
+        let place = self.entries.get(addr).filter(|entry| entry.is_given());
+        match place.map(|entry| self.any_place(addr, entry)) {
+            Some(Some(Place::Cold)) => self.go_cold(addr),
+            Some(Some(place)) => self.move_to(addr, place),
+            Some(None) => self.forget(addr),
+            None => {}
+        }
     }
 
     /// It is this node's own address: never dialled and never told as another's.
     pub fn own(&mut self, addr: &HostPort, now: Moment) {
         // The operator's own words about an address make room where hearsay would not.
         let _known = self.learn(addr, None, Source::Manual, now);
+        self.tests.remove(addr);
         self.update(addr, |entry| {
             entry.own = true;
             entry.dialling = false;
+            entry.tested = false;
             entry.proven = None;
             entry.id = None;
         });
-        let told = |entry: &Entry| matches!(entry.source, Source::Told(_) | Source::Declared(_));
+        let told = |entry: &Entry| !entry.source.is_trusted();
         if self.entries.get(addr).is_some_and(told) && !self.met.contains(addr) {
             self.met.push_back(addr.clone());
         }
@@ -223,6 +313,7 @@ impl AddressBook {
 
     /// A dial failed. What becomes of the address.
     pub fn failed(&mut self, addr: &HostPort, now: Moment) -> Fate {
+        self.now = self.now.max(now);
         let rng = &mut self.rng;
         let Some(entry) = self.entries.get(addr) else { return Fate::Unknown };
         let failures = entry.failures.saturating_add(1);
@@ -232,26 +323,33 @@ impl AddressBook {
         } else if entry.proven.is_none() && failures >= HEARSAY_TRIES {
             Fate::Forgotten
         } else {
-            match self.ladder.pause(failures, rng).filter(|_| !entry.cold) {
+            match self.ladder.pause(failures, rng).filter(|_| !entry.is_cold()) {
                 Some(pause) => Fate::Retry(now + pause),
+                // What never answered has no place in the cold tier, however short the ladder.
+                None if entry.proven.is_none() => Fate::Forgotten,
                 None => Fate::Cold(now + jittered(self.config.cold_retry, rng)),
             }
         };
-        match fate {
-            Fate::Forgotten => self.forget(addr),
-            Fate::Retry(next_try) | Fate::Cold(next_try) => self.update(addr, |entry| {
+        if fate == Fate::Forgotten {
+            self.forget(addr);
+            return fate;
+        }
+        if let Fate::Retry(next_try) | Fate::Cold(next_try) = fate {
+            self.update(addr, |entry| {
                 entry.dialling = false;
                 entry.claimed = false;
+                entry.plain = false;
                 entry.failures = failures;
                 entry.next_try = next_try;
-                entry.cold = matches!(fate, Fate::Cold(_));
-            }),
-            Fate::Unknown => {}
+            });
         }
-        if self.cold.len() > self.config.cold_entries
-            && let Some((_, longest_silent)) = self.cold.first().cloned()
-        {
-            self.forget(&longest_silent);
+        if let Some(newcomer) = self.failed_test(addr) {
+            let next_try = now + jittered(self.config.cold_retry, &mut self.rng);
+            self.update(addr, |entry| entry.next_try = next_try);
+            return Fate::GaveWay(next_try, newcomer);
+        }
+        if matches!(fate, Fate::Cold(_)) {
+            self.go_cold(addr);
         }
         fate
     }
@@ -261,23 +359,56 @@ impl AddressBook {
     pub fn postpone(&mut self, addr: &HostPort, until: Moment) {
         self.update(addr, |entry| {
             entry.dialling = false;
+            entry.plain = false;
             entry.next_try = until;
+        });
+    }
+
+    /// An address may be dialled again from now on, whatever its pause was.
+    pub fn hasten(&mut self, addr: &HostPort, now: Moment) {
+        self.update(addr, |entry| entry.next_try = entry.next_try.min(now));
+    }
+
+    /// TLS found no taker there: the next dial is plaintext.
+    pub fn try_plain(&mut self, addr: &HostPort) {
+        self.update(addr, |entry| entry.plain = true);
+    }
+
+    /// Whoever is there calls itself this, and has to prove it yet. An address that was proven
+    /// before is not told to others until that is settled.
+    pub fn answered_as(&mut self, addr: &HostPort, id: NodeId) {
+        self.update(addr, |entry| {
+            if entry.pinned.is_none() {
+                entry.lost |= entry.proven.is_some() && entry.id != Some(id);
+                entry.id = Some(id);
+                entry.plain = false;
+            }
         });
     }
 
     /// The operator's name for a first contact leads here no longer: an address like any other.
     pub fn demote(&mut self, addr: &HostPort) {
-        self.update(addr, |entry| entry.bootstrap = false);
+        self.update(addr, |entry| {
+            entry.bootstrap = false;
+            entry.pinned = None;
+        });
+        if self.entries.get(addr).is_some_and(|entry| !entry.own && !entry.dialling) {
+            self.shelve(addr);
+        }
     }
 
     /// There is a session with this node: its addresses need no dialling.
     pub fn connected(&mut self, id: NodeId) {
         self.set_connected(id, true);
+        for addr in self.addresses_of(id) {
+            self.passed_test(&addr);
+        }
     }
 
     /// The session, which lasted so long, ended: its addresses may be dialled after the first pause
     /// of the ladder, or, if sessions with the node keep ending soon, after later ones.
     pub fn disconnected(&mut self, id: NodeId, now: Moment, lasted: Duration) {
+        self.now = self.now.max(now);
         self.set_connected(id, false);
         for addr in self.addresses_of(id) {
             let Some(entry) = self.entries.get(&addr) else { continue };
@@ -291,43 +422,6 @@ impl AddressBook {
                 entry.lost = true;
             });
         }
-    }
-
-    fn set_connected(&mut self, id: NodeId, connected: bool) {
-        let addrs = self.addresses_of(id);
-        for addr in &addrs {
-            self.unindex(addr);
-        }
-        if connected {
-            self.connected.insert(id);
-        } else {
-            self.connected.remove(&id);
-        }
-        for addr in &addrs {
-            self.index(addr);
-        }
-    }
-
-    /// When the first address of a line may be dialled.
-    #[must_use]
-    pub fn due_at(&self, queue: Queue) -> Option<Moment> {
-        self.line(queue).next().map(|(at, _)| at)
-    }
-
-    /// One of the addresses of a line that may be dialled now, at random: if all nodes dialled
-    /// what they heard of first, they would all dial the same.
-    pub fn pick(&mut self, queue: Queue, now: Moment) -> Option<HostPort> {
-        let mut rng = self.rng.clone();
-        let due = self.line(queue).take_while(|(at, _)| *at <= now).take(PICK_FROM);
-        let picked = due.choose(&mut rng).map(|(_, addr)| addr.clone());
-        self.rng = rng;
-        picked
-    }
-
-    fn line(&self, queue: Queue) -> impl Iterator<Item = (Moment, &HostPort)> {
-        let start = (queue, Moment::ZERO, min_address());
-        let line = self.queues.range(start..).take_while(move |(found, ..)| *found == queue);
-        line.map(|(_, at, addr)| (*at, addr))
     }
 
     /// What is known of an address.
@@ -349,13 +443,15 @@ impl AddressBook {
         proven.id.filter(|id| self.connected.contains(id))
     }
 
-    /// The proven addresses of nodes that answered within dead-after and were not lost since,
-    /// which are those that may be told to others: the ones closest to `near`, else a random choice, at most `max`.
+    /// The addresses proven in this run, of nodes that answered within dead-after and were not lost
+    /// since, which are those that may be told to others, as far as they also pass `allowed`: the
+    /// ones closest to `near`, else a random choice, at most `max`.
     pub fn advertised(
         &mut self,
         near: Option<NodeId>,
         max: usize,
         fresh_since: Moment,
+        allowed: impl Fn(&HostPort, NodeId) -> bool,
     ) -> Vec<(HostPort, NodeId)> {
         if max == 0 {
             return Vec::new();
@@ -363,7 +459,8 @@ impl AddressBook {
         let told = |(addr, entry): (&HostPort, &Entry)| {
             let (id, proven) = (entry.id?, entry.proven?);
             let answers = self.connected.contains(&id) || (!entry.lost && proven >= fresh_since);
-            (answers && !entry.own).then(|| (addr.clone(), id))
+            let told = answers && !entry.own && !entry.remembered && allowed(addr, id);
+            told.then(|| (addr.clone(), id))
         };
         let mut found: Vec<_> = self.entries.iter().filter_map(told).collect();
         match near {
@@ -396,81 +493,19 @@ impl AddressBook {
         self.entries.is_empty()
     }
 
-    fn forget(&mut self, addr: &HostPort) {
-        self.unindex(addr);
-        if let Some(entry) = self.entries.remove(addr) {
-            self.count_hearsay(&entry, -1);
-        }
-    }
-
     /// Changes an entry and what is derived from it together.
     fn update(&mut self, addr: &HostPort, change: impl FnOnce(&mut Entry)) {
         self.unindex(addr);
+        let mut differs = false;
         if let Some(entry) = self.entries.get_mut(addr) {
             let before = entry.clone();
             change(entry);
-            let after = entry.clone();
-            self.count_hearsay(&before, -1);
-            self.count_hearsay(&after, 1);
+            differs = entry.differs(&before);
         }
         self.index(addr);
-    }
-
-    fn count_hearsay(&mut self, entry: &Entry, change: isize) {
-        if let Source::Told(by) | Source::Declared(by) = entry.source
-            && entry.proven.is_none()
-        {
-            let n = self.hearsay.entry(by).or_default();
-            *n = n.saturating_add_signed(change);
-            if *n == 0 {
-                self.hearsay.remove(&by);
-            }
+        if differs {
+            self.changed(addr);
         }
-    }
-
-    fn unindex(&mut self, addr: &HostPort) {
-        let Some(entry) = self.entries.get(addr) else { return };
-        if let Some(queue) = self.queue_of(entry) {
-            self.queues.remove(&(queue, entry.next_try, addr.clone()));
-        }
-        if let (true, Some(proven)) = (entry.cold, entry.proven) {
-            self.cold.remove(&(proven, addr.clone()));
-        }
-        if let Some(id) = entry.id
-            && let Some(addrs) = self.by_id.get_mut(&id)
-        {
-            addrs.remove(addr);
-            if addrs.is_empty() {
-                self.by_id.remove(&id);
-            }
-        }
-    }
-
-    fn index(&mut self, addr: &HostPort) {
-        let Some(entry) = self.entries.get(addr) else { return };
-        if let Some(queue) = self.queue_of(entry) {
-            self.queues.insert((queue, entry.next_try, addr.clone()));
-        }
-        if let (true, Some(proven)) = (entry.cold, entry.proven) {
-            self.cold.insert((proven, addr.clone()));
-        }
-        if let Some(id) = entry.id {
-            self.by_id.entry(id).or_default().insert(addr.clone());
-        }
-    }
-
-    fn queue_of(&self, entry: &Entry) -> Option<Queue> {
-        if entry.own || entry.dialling {
-            return None;
-        }
-        if entry.claimed {
-            return Some(Queue::Feeler);
-        }
-        if let Some(id) = entry.id.filter(|id| self.connected.contains(id)) {
-            let declared = entry.source == Source::Declared(id);
-            return (declared && entry.proven.is_none()).then_some(Queue::Feeler);
-        }
-        Some(if entry.bootstrap { Queue::Bootstrap } else { Queue::Known })
     }
 }
 

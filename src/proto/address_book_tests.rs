@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::address::AddressError;
+use crate::address::{AddressError, Class};
 
 const ME: NodeId = NodeId::from_u128(1);
 
@@ -19,32 +19,41 @@ fn id(n: u128) -> NodeId {
     NodeId::from_u128(n)
 }
 
+fn told(
+    book: &mut AddressBook,
+    near: Option<NodeId>,
+    max: usize,
+    fresh_since: Moment,
+) -> Vec<(HostPort, NodeId)> {
+    book.advertised(near, max, fresh_since, |_, _| true)
+}
+
 fn book() -> AddressBook {
     let config = DiscoveryConfig { book_entries: 80, cold_entries: 4, ..Default::default() };
-    AddressBook::new(ME, config, 7)
+    AddressBook::new(ME, config, BookKey::new([7; 32]), 7)
 }
 
 #[test]
 fn hearsay_is_not_advertised_and_a_proven_address_is() {
     let mut book = book();
     assert_eq!(book.learn(&addr(1), Some(id(2)), Source::Told(id(9)), at(0)), Ok(true));
-    assert_eq!(book.advertised(None, 10, at(0)), []);
+    assert_eq!(told(&mut book, None, 10, at(0)), []);
     assert!(book.proven(&addr(1), id(2), at(1)));
     assert!(!book.proven(&addr(1), id(2), at(2)));
-    assert_eq!(book.advertised(None, 10, at(0)), [(addr(1), id(2))]);
+    assert_eq!(told(&mut book, None, 10, at(0)), [(addr(1), id(2))]);
 }
 
 #[test]
 fn who_has_not_answered_for_dead_after_is_not_advertised_unless_connected() {
     let mut book = book();
     book.proven(&addr(1), id(2), at(0));
-    assert_eq!(book.advertised(None, 10, at(1)), []);
+    assert_eq!(told(&mut book, None, 10, at(1)), []);
     book.connected(id(2));
-    assert_eq!(book.advertised(None, 10, at(1000)).len(), 1);
+    assert_eq!(told(&mut book, None, 10, at(1000)).len(), 1);
     book.disconnected(id(2), at(1000), Duration::from_secs(1000));
-    assert_eq!(book.advertised(None, 10, at(0)), [], "a lost peer is not told");
+    assert_eq!(told(&mut book, None, 10, at(0)), [], "a lost peer is not told");
     book.proven(&addr(1), id(2), at(1001));
-    assert_eq!(book.advertised(None, 10, at(1001)).len(), 1);
+    assert_eq!(told(&mut book, None, 10, at(1001)).len(), 1);
 }
 
 #[test]
@@ -53,10 +62,10 @@ fn near_gives_the_closest_by_xor() {
     for n in 2..40u16 {
         book.proven(&addr(n), id(u128::from(n)), at(0));
     }
-    let near = book.advertised(Some(id(16)), 3, at(0));
+    let near = told(&mut book, Some(id(16)), 3, at(0));
     let ids: Vec<_> = near.iter().map(|(_, id)| id.as_u128()).collect();
     assert_eq!(ids, [16, 17, 18]);
-    assert_eq!(book.advertised(None, 5, at(0)).len(), 5);
+    assert_eq!(told(&mut book, None, 5, at(0)).len(), 5);
 }
 
 #[test]
@@ -73,30 +82,16 @@ fn own_and_impossible_addresses_are_refused() {
 }
 
 #[test]
-fn one_source_fills_only_its_share_and_all_together_only_the_book() {
-    let mut book = book();
-    let mut refused = Vec::new();
-    for n in 0..200u16 {
-        let by = Source::Told(id(100 + u128::from(n / 20)));
-        if let Err(why) = book.learn(&addr(n), None, by, at(0)) {
-            refused.push(why);
-        }
-    }
-    assert_eq!(book.len(), 80);
-    assert!(refused.contains(&NotTaken::SourceFull) && refused.contains(&NotTaken::BookFull));
-}
-
-#[test]
 fn an_address_that_never_answered_is_forgotten_after_three_dials() {
     let mut book = book();
     book.learn(&addr(1), None, Source::Told(id(9)), at(0)).unwrap();
     let mut fates = Vec::new();
     for _ in 0..3 {
-        book.dialling(&addr(1));
+        book.dialling(&addr(1), at(0));
         fates.push(book.failed(&addr(1), at(0)));
     }
     assert!(matches!(fates[..], [Fate::Retry(_), Fate::Retry(_), Fate::Forgotten]));
-    assert!(book.is_empty() && book.hearsay.is_empty());
+    assert!(book.is_empty() && book.new.iter().next().is_none());
 }
 
 #[test]
@@ -184,6 +179,52 @@ fn a_place_that_another_node_claims_is_felt_out() {
     assert_eq!(book.due_at(Queue::Feeler), None);
 }
 
+/// What is derived (tables, lines, counts, indices) equals what the entries say: each address
+/// stands in exactly one place.
+fn check(book: &AddressBook) -> Result<(), TestCaseError> {
+    let mut queued = 0;
+    let (mut n_new, mut n_tried, mut n_given, mut n_cold) = (0, 0, 0, 0);
+    for (addr, entry) in book.iter() {
+        if let Some(line) = book.line_of(addr, entry) {
+            let waits = book.queues.contains(&(line, entry.next_try, addr.clone()));
+            if !waits {
+                prop_assert!(matches!(line, Line::New | Line::Tried) && entry.next_try <= book.now);
+            }
+            queued += 1;
+        }
+        if let Some(id) = entry.id {
+            prop_assert!(book.by_id[&id].contains(addr));
+        }
+        match entry.place {
+            Place::New(slot) => {
+                prop_assert_eq!(book.new.at(slot), Some(addr));
+                n_new += 1;
+            }
+            Place::Tried(slot) => {
+                prop_assert_eq!(book.tried.at(slot), Some(addr));
+                prop_assert!(entry.proven.is_some());
+                n_tried += 1;
+            }
+            Place::Given => n_given += 1,
+            Place::Cold => {
+                prop_assert!(book.cold.contains(&(entry.proven.unwrap(), addr.clone())));
+                n_cold += 1;
+            }
+        }
+    }
+    prop_assert_eq!(queued, book.queues.len() + book.new.n_ready() + book.tried.n_ready());
+    let counted = (book.new.iter().count(), book.tried.iter().count(), book.n_given);
+    prop_assert_eq!((n_new, n_tried, n_given), counted);
+    prop_assert_eq!(n_cold, book.cold.len());
+    prop_assert_eq!(n_cold, book.cold_groups.values().map(BTreeSet::len).sum::<usize>());
+    let public = book.iter().filter(|(addr, _)| addr.class() == Class::Public).count();
+    prop_assert_eq!(public, book.groups.values().map(BTreeSet::len).sum::<usize>());
+    prop_assert!(n_cold <= book.config.cold_entries);
+    let tested = book.iter().filter(|(_, entry)| entry.tested).count();
+    prop_assert!(tested == book.tests.len() && tested <= book.config.pending_tests);
+    Ok(())
+}
+
 proptest! {
     /// What is derived (lines, counts, indices) always equals what the entries say.
     #[test]
@@ -195,27 +236,15 @@ proptest! {
                 0 => drop(book.learn(&a, Some(who), Source::Told(id(90)), now)),
                 1 => drop(book.learn(&a, Some(who), Source::Declared(who), now)),
                 2 => drop(book.learn(&a, None, Source::Bootstrap, now)),
-                3 => book.dialling(&a),
+                3 => book.dialling(&a, now),
                 4 => drop(book.proven(&a, who, now)),
                 5 => drop(book.failed(&a, now)),
                 6 => book.connected(who),
                 _ => book.disconnected(who, now, Duration::ZERO),
             }
-            let mut queued = 0;
-            for (a, e) in book.iter() {
-                if let Some(queue) = book.queue_of(e) {
-                    prop_assert!(book.queues.contains(&(queue, e.next_try, a.clone())));
-                    queued += 1;
-                }
-                if let Some(id) = e.id {
-                    prop_assert!(book.by_id[&id].contains(a));
-                }
-            }
-            prop_assert_eq!(queued, book.queues.len());
+            check(&book)?;
             prop_assert_eq!(book.by_id.values().map(BTreeSet::len).sum::<usize>(),
                 book.iter().filter(|(_, e)| e.id.is_some()).count());
-            let told = |e: &&Entry| e.proven.is_none() && matches!(e.source, Source::Told(_) | Source::Declared(_));
-            prop_assert_eq!(book.hearsay.values().sum::<usize>(), book.entries.values().filter(told).count());
             prop_assert!(book.cold.len() <= 4);
         }
     }

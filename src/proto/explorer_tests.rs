@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ids::LinkId, peer::Direction, proto::own_address::Settled};
+use crate::{ids::LinkId, proto::own_address::Settled, wire::MAX_LINE};
 
 const ME: NodeId = NodeId::from_u128(1);
 
@@ -15,7 +15,16 @@ fn addr(n: u32) -> HostPort {
 
 fn explorer(config: DiscoveryConfig) -> Explorer {
     let own = OwnAddress::new(Settled::new(None, &["10.255.0.1:5999".parse().unwrap()]));
-    Explorer::new(ME, config, Duration::from_secs(240), own, 7, at(0))
+    let setup = ExplorerSetup {
+        me: ME,
+        config,
+        dead_after: Duration::from_secs(240),
+        security: Security::Prefer,
+        own,
+        book_key: BookKey::new([7; 32]),
+        seed: 7,
+    };
+    Explorer::new(setup, at(0))
 }
 
 fn info(id: u128, listen: Option<HostPort>) -> PeerInfo {
@@ -51,7 +60,10 @@ fn notes(out: &mut Vec<Output>) -> Vec<(Kind, String)> {
 }
 
 fn proof(id: u128) -> DialResult {
-    DialResult { proof: Some(Proof { id: NodeId::from_u128(id), local: None }), end: None }
+    DialResult {
+        proof: Some(Proof { id: NodeId::from_u128(id), proven: true, local: None }),
+        end: None,
+    }
 }
 
 fn told(addr: &str) -> AddrEntry {
@@ -90,7 +102,8 @@ fn impossible_addresses_are_refused_with_their_reasons_in_one_note() {
 
 #[test]
 fn unsolicited_addresses_cost_allowance_and_an_answer_does_not() {
-    let (mut explorer, mut out) = (explorer(DiscoveryConfig::default()), vec![]);
+    let (mut explorer, mut out) =
+        (explorer(DiscoveryConfig { source_buckets: 1000, ..Default::default() }), vec![]);
     explorer.peer_up(at(0), &info(7, None), &mut out);
     let many =
         |from: u32| -> Vec<_> { (from..from + 1000).map(|n| told(&addr(n).to_string())).collect() };
@@ -144,7 +157,7 @@ fn an_answer_of_long_names_still_fits_a_line() {
         let name: HostPort = format!("{label}.{label}.{label}.n{n:03}:59999").parse().unwrap();
         explorer.dialled(at(0), &name, proof(n + 2), &mut out);
     }
-    let reply = explorer.get_addr(at(0), None, None);
+    let reply = explorer.get_addr(at(0), NodeId::from_u128(7), None, None);
     assert!(reply.bytes().len() > 50_000 && reply.bytes().len() <= MAX_LINE);
 }
 

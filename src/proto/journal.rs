@@ -17,16 +17,24 @@ pub enum Kind {
     SessionDown,
     /// This node refused a connection or closed it; the detail says what was wrong.
     Refused,
+    /// A dial was started; the reason says what for.
+    Dialled,
     /// A dial failed.
     DialFailed,
     /// An address answered with a hello.
     Proven,
+    /// A dial led to a node that there is a session with already.
+    Duplicate,
+    /// An address is left alone for a while; the detail says how long.
+    BackOff,
     /// An address turned out to be this node's own.
     OwnAddress,
     /// Addresses that a peer told were not taken.
     AddrsRefused,
     /// An address was given up: never proven, and its redial ladder is used up.
     Forgotten,
+    /// A proven address did not answer when another wanted its place, and is now retried slowly.
+    AddressEvicted,
     /// A proven address stopped answering and is now retried slowly.
     WentCold,
     /// A bootstrap name was not resolved.
@@ -53,11 +61,15 @@ impl Kind {
             Self::SessionUp => "session-up",
             Self::SessionDown => "session-down",
             Self::Refused => "refused",
+            Self::Dialled => "dialled",
             Self::DialFailed => "dial-failed",
             Self::Proven => "proven",
+            Self::Duplicate => "duplicate",
+            Self::BackOff => "back-off",
             Self::OwnAddress => "own-address",
             Self::AddrsRefused => "addrs-refused",
             Self::Forgotten => "forgotten",
+            Self::AddressEvicted => "address-evicted",
             Self::WentCold => "went-cold",
             Self::NotResolved => "not-resolved",
             Self::AcceptFailed => "accept-failed",

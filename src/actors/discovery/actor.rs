@@ -1,11 +1,14 @@
 //! The shell of the [`Explorer`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use super::messages::{Book, BookEntry, DialError, DialNow, Dialled, FromPeer, Question, Resolved};
+use super::messages::{
+    BanNews, Book, BookEntry, DialError, DialNow, Dialled, FromPeer, Question, Resolved,
+    SaveAddresses,
+};
 use crate::{
     actors::{
         dialer::{Dial, Resolve},
@@ -18,12 +21,19 @@ use crate::{
     clock::{Clock, Moment},
     ids::NodeId,
     outbox::SendError,
-    proto::explorer::{Explorer, Output},
+    proto::{
+        address_entry::Entry,
+        address_record::{AddressChange, Shelf},
+        explorer::{Explorer, Output},
+    },
     reason::CloseReason,
 };
 
 /// After so many messages of peers, others of the thread get their turn.
 const YIELD_EVERY: usize = 64;
+
+/// How long a node that stops waits for its addresses to be kept.
+const LAST_SAVE: Duration = Duration::from_secs(1);
 
 /// The ways out of discovery.
 #[derive(Debug)]
@@ -38,6 +48,8 @@ pub struct Ports {
     pub elsewhere: Recipient<Elsewhere>,
     /// To the journal.
     pub journal: JournalPort,
+    /// To the store; without one nothing is kept.
+    pub save: Option<Recipient<SaveAddresses>>,
 }
 
 /// Discovery.
@@ -55,6 +67,10 @@ pub struct Discovery {
     waiting: BTreeMap<HostPort, Vec<oneshot::Sender<Result<NodeId, DialError>>>>,
     /// Messages of peers handled since the start.
     handled: usize,
+    // What is kept.
+    save_interval: Duration,
+    /// The changes that the store has and has not answered for.
+    saving: Option<Vec<AddressChange>>,
     // The timer.
     timer: Option<(Moment, SpawnHandle)>,
     _vital: Option<Vital>,
@@ -66,6 +82,7 @@ impl Discovery {
     pub const fn new(
         explorer: Explorer,
         bootstrap: Vec<Bootstrap>,
+        save_interval: Duration,
         clock: Clock,
         ports: Ports,
         vital: Option<Vital>,
@@ -79,6 +96,8 @@ impl Discovery {
             peers: BTreeMap::new(),
             waiting: BTreeMap::new(),
             handled: 0,
+            save_interval,
+            saving: None,
             timer: None,
             _vital: vital,
         }
@@ -124,6 +143,26 @@ impl Discovery {
         self.timer = Some((due, timer));
     }
 
+    /// Has the store keep what has changed, and again after a pause.
+    fn save(&mut self, ctx: &mut Context<Self>) {
+        let Some(store) = &self.ports.save else { return };
+        let changes = match self.saving {
+            Some(_) => Vec::new(),
+            None => self.explorer.take_changes(self.clock.now()),
+        };
+        if !changes.is_empty() {
+            self.saving = Some(changes.clone());
+            let answer = store.send(SaveAddresses(changes)).into_actor(self);
+            ctx.spawn(answer.map(|kept, discovery, _| {
+                let changes = discovery.saving.take().unwrap_or_default();
+                if !matches!(kept, Ok(true)) {
+                    discovery.explorer.put_back(changes);
+                }
+            }));
+        }
+        ctx.run_later(self.save_interval, Self::save);
+    }
+
     fn answer_waiting(&mut self, addr: &HostPort, answer: &Result<NodeId, DialError>) {
         for waiting in self.waiting.remove(addr).unwrap_or_default() {
             // Whoever asked may have gone by now.
@@ -140,6 +179,9 @@ impl Actor for Discovery {
         let bootstrap = std::mem::take(&mut self.bootstrap);
         self.explorer.start(now, &bootstrap, &mut self.outputs);
         self.apply(now, ctx);
+        if self.ports.save.is_some() {
+            ctx.run_later(self.save_interval, Self::save);
+        }
     }
 }
 
@@ -170,7 +212,7 @@ impl Handler<FromPeer> for Discovery {
         let now = self.clock.now();
         match question {
             Question::GetAddr { near, max } => {
-                let reply = self.explorer.get_addr(now, near, max);
+                let reply = self.explorer.get_addr(now, from.id(), near, max);
                 if let Err(error) = from.send_encoded(&reply) {
                     tracing::debug!(peer = %from.id(), %error, "addr reply not sent");
                 }
@@ -211,6 +253,8 @@ impl Handler<Dialled> for Discovery {
         };
         self.explorer.dialled(now, &addr, result, &mut self.outputs);
         match answer {
+            // It is tried again at once, in another way.
+            Some(Err(_)) if self.explorer.is_dialling(&addr) => {}
             Some(answer) => self.answer_waiting(&addr, &answer),
             None if self.waiting.contains_key(&addr) => {
                 if let Err(why) = self.explorer.dial_now(now, &addr, &mut self.outputs) {
@@ -251,26 +295,69 @@ impl Handler<DialNow> for Discovery {
     }
 }
 
+impl Handler<BanNews> for Discovery {
+    type Result = ();
+
+    fn handle(&mut self, news: BanNews, ctx: &mut Context<Self>) {
+        let now = self.clock.now();
+        match news.until {
+            Some(until) => self.explorer.shun(now, news.target, until, news.verdict),
+            None => self.explorer.lift(now, news.target, &mut self.outputs),
+        }
+        self.apply(now, ctx);
+    }
+}
+
 impl Handler<Book> for Discovery {
     type Result = MessageResult<Book>;
 
     fn handle(&mut self, _: Book, _: &mut Context<Self>) -> Self::Result {
-        let entries = self.explorer.book().iter().map(|(addr, entry)| BookEntry {
-            addr: addr.clone(),
-            id: entry.id,
-            proven: entry.proven,
-            failures: entry.failures,
-            cold: entry.cold,
-            own: entry.own,
-        });
+        let entries = self.explorer.book().iter().map(|(addr, entry)| shown(addr, entry));
         MessageResult(entries.collect())
     }
 }
 
-impl Handler<Stop> for Discovery {
-    type Result = ();
+fn shown(addr: &HostPort, entry: &Entry) -> BookEntry {
+    let shelf = match (entry.is_cold(), entry.is_tried()) {
+        (true, _) => Shelf::Cold,
+        (_, true) => Shelf::Tried,
+        _ => Shelf::New,
+    };
+    BookEntry {
+        addr: addr.clone(),
+        id: entry.id,
+        shelf,
+        source: entry.source,
+        told_from: entry.told_from,
+        heard: entry.heard,
+        proven: entry.proven,
+        tried: entry.tried,
+        outcome: entry.outcome.as_deref().map(str::to_owned),
+        failures: entry.failures,
+        next_try: entry.next_try,
+        given: entry.is_given(),
+        cold: entry.is_cold(),
+        own: entry.own,
+    }
+}
 
-    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
-        ctx.stop();
+/// Answered when what has changed is kept, or after a second.
+impl Handler<Stop> for Discovery {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _: Stop, _: &mut Context<Self>) -> Self::Result {
+        // What the store has not answered for goes with the rest: keeping it twice does no harm.
+        self.explorer.put_back(self.saving.take().unwrap_or_default());
+        let changes = self.explorer.take_changes(self.clock.now());
+        let store = self.ports.save.take().filter(|_| !changes.is_empty());
+        let last = async move {
+            if let Some(store) = store {
+                let saved = tokio::time::timeout(LAST_SAVE, store.send(SaveAddresses(changes)));
+                if !matches!(saved.await, Ok(Ok(true))) {
+                    tracing::warn!("the latest changes of the address book were not kept");
+                }
+            }
+        };
+        Box::pin(last.into_actor(self).map(|(), _, ctx| ctx.stop()))
     }
 }

@@ -1,5 +1,7 @@
 //! What discovery is told and asked.
 
+use std::net::IpAddr;
+
 use actix::prelude::*;
 use thiserror::Error;
 
@@ -8,7 +10,12 @@ use crate::{
     address::HostPort,
     clock::Moment,
     ids::NodeId,
-    proto::explorer::DialResult,
+    proto::{
+        address_entry::Source,
+        address_record::{AddressChange, Shelf},
+        bans::{Target, Verdict},
+        explorer::DialResult,
+    },
     reason::CloseReason,
     wire::AddrEntry,
 };
@@ -84,6 +91,25 @@ pub enum DialError {
 #[rtype(result = "Result<NodeId, DialError>")]
 pub struct DialNow(pub HostPort);
 
+/// From the registry: somebody is not wanted until a moment, or is again (`None`). Bounded by the
+/// number of bans and discouragements.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct BanNews {
+    /// Who.
+    pub target: Target,
+    /// What for.
+    pub verdict: Verdict,
+    /// Until when; nothing is held against it any more if there is none.
+    pub until: Option<Moment>,
+}
+
+/// To the store: keep these changes of the book. Answered with whether they were kept; if not, they
+/// come again. At most one is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "bool")]
+pub struct SaveAddresses(pub Vec<AddressChange>);
+
 /// Asks what is known of addresses.
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<BookEntry>")]
@@ -96,10 +122,26 @@ pub struct BookEntry {
     pub addr: HostPort,
     /// Who is there: as proven, else as told.
     pub id: Option<NodeId>,
+    /// Which part of the book it stands in.
+    pub shelf: Shelf,
+    /// Who told it.
+    pub source: Source,
+    /// From which address that was told; none if the operator said it.
+    pub told_from: Option<IpAddr>,
+    /// When it was first heard of.
+    pub heard: Moment,
     /// When this node last completed a handshake there.
     pub proven: Option<Moment>,
-    /// Failed dials since.
+    /// When it was last dialled.
+    pub tried: Option<Moment>,
+    /// What came of the last dial: `hello`, or the reason code of the failure.
+    pub outcome: Option<String>,
+    /// Failed dials since the last success.
     pub failures: u32,
+    /// When it may be dialled next, if it is dialled at all.
+    pub next_try: Moment,
+    /// The operator or the program named it in this run: it stands outside the buckets.
+    pub given: bool,
     /// It is retried only slowly.
     pub cold: bool,
     /// It is this node's own.

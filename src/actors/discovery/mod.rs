@@ -7,7 +7,10 @@ mod actor;
 mod messages;
 
 pub use actor::{Discovery, Ports};
-pub use messages::{Book, BookEntry, DialError, DialNow, Dialled, FromPeer, Question, Resolved};
+pub use messages::{
+    BanNews, Book, BookEntry, DialError, DialNow, Dialled, FromPeer, Question, Resolved,
+    SaveAddresses,
+};
 
 #[cfg(test)]
 mod tests;

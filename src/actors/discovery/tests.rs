@@ -14,11 +14,12 @@ use crate::{
     },
     address::HostPort,
     clock::Clock,
-    config::DiscoveryConfig,
+    config::{DiscoveryConfig, Security},
     ids::NodeId,
     peer::{Direction, PeerInfo},
     proto::{
-        explorer::{DialResult, Explorer, Proof},
+        address_book::BookKey,
+        explorer::{DialResult, Explorer, ExplorerSetup, Proof},
         link::Purpose,
         own_address::{OwnAddress, Settled},
     },
@@ -52,17 +53,28 @@ impl Harness {
         let own = OwnAddress::new(Settled::new(None, &listening));
         let dead_after = Duration::from_secs(240);
         let config = DiscoveryConfig::default();
-        let explorer =
-            Explorer::new(NodeId::from_u128(ME), config, dead_after, own, 7, clock.now());
+        let save_interval = config.save_interval;
+        let setup = ExplorerSetup {
+            me: NodeId::from_u128(ME),
+            config,
+            dead_after,
+            security: Security::Prefer,
+            own,
+            book_key: BookKey::new([7; 32]),
+            seed: 7,
+        };
+        let explorer = Explorer::new(setup, clock.now());
         let ports = Ports {
             dial: dials.recipient(),
             resolve: names.recipient(),
             announce: announced.recipient(),
             elsewhere: Probe::start().recipient(),
             journal: JournalPort::new(Journal::start(64, None).recipient()),
+            save: None,
         };
         let bootstrap = bootstrap.iter().map(|text| addr(text).into()).collect();
-        let discovery = Discovery::new(explorer, bootstrap, clock, ports, None).start();
+        let discovery =
+            Discovery::new(explorer, bootstrap, save_interval, clock, ports, None).start();
         Self { discovery, dials, names, announced, clock, registry: TestRegistry::start(ME) }
     }
 
@@ -100,7 +112,7 @@ impl Harness {
 
     fn proven(&self, text: &str, id: u128, end: Option<CloseReason>) {
         let local = Some(addr("10.0.0.5:40000"));
-        let proof = Some(Proof { id: NodeId::from_u128(id), local });
+        let proof = Some(Proof { id: NodeId::from_u128(id), proven: true, local });
         let end = end.map(|reason| (reason, String::new()));
         self.discovery.do_send(Dialled { addr: addr(text), result: DialResult { proof, end } });
     }

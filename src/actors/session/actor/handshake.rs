@@ -8,6 +8,7 @@ use crate::{
     },
     address::HostPort,
     clock::Moment,
+    config::Security,
     ids::NodeId,
     peer::{Channel, Direction},
     proto::{
@@ -111,7 +112,10 @@ impl Session {
     }
 
     pub(super) fn proof_of(&self, id: NodeId) -> Proof {
-        Proof { id, local: self.origin.local.clone() }
+        // Without encryption a node has no better proof than the word of who answers.
+        let off = self.env.config.security == Security::Off;
+        let proven = off || self.channel().proves(id);
+        Proof { id, proven, local: self.origin.local.clone() }
     }
 
     fn channel(&self) -> Channel {

@@ -1,0 +1,254 @@
+//! Which addresses may be dialled, from when on, and which of them is next.
+//!
+//! An address that has to wait stands in its line by time. When its time has come, one of the two
+//! tables is marked ready in its bucket, so that a choice costs the same however many wait.
+
+use rand::{Rng, seq::IteratorRandom};
+
+use super::{AddressBook, Queue, min_address};
+use crate::{
+    address::{Class, Group, HostPort},
+    clock::Moment,
+    ids::NodeId,
+    proto::address_entry::{Entry, Place, Source},
+};
+
+/// Among how many due addresses of a line without buckets the next to dial is chosen.
+const PICK_FROM: usize = 256;
+
+/// One dial in so many is for a cold address, when others are due as well.
+const COLD_SHARE: u32 = 8;
+
+/// The lines behind the [`Queue`]s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Line {
+    Bootstrap,
+    Feeler,
+    Given,
+    New,
+    Tried,
+    Cold,
+}
+
+impl Queue {
+    const fn lines(self) -> &'static [Line] {
+        match self {
+            Self::Bootstrap => &[Line::Bootstrap],
+            Self::Feeler => &[Line::Feeler],
+            Self::Known => &[Line::Given, Line::New, Line::Tried, Line::Cold],
+            Self::Hearsay => &[Line::New],
+        }
+    }
+}
+
+impl AddressBook {
+    /// When the first address of a queue may be dialled; in the past if one may be now.
+    #[must_use]
+    pub fn due_at(&self, queue: Queue) -> Option<Moment> {
+        queue.lines().iter().filter_map(|line| self.first_of(*line)).min()
+    }
+
+    fn first_of(&self, line: Line) -> Option<Moment> {
+        let is_ready = match line {
+            Line::New => self.new.has_ready(),
+            Line::Tried => self.tried.has_ready(),
+            Line::Bootstrap | Line::Feeler | Line::Given | Line::Cold => false,
+        };
+        if is_ready { Some(Moment::ZERO) } else { self.waiting(line).next().map(|(at, _)| at) }
+    }
+
+    /// One of the addresses of a queue that may be dialled now, at random: if all nodes dialled
+    /// what they heard of first, they would all dial the same.
+    ///
+    /// Of those known, one by hand comes first; then half of the choices are for proven addresses
+    /// and half for hearsay, as in Bitcoin Core, and in each a bucket is chosen before an address
+    /// (Heilman et al. 2015, countermeasure 2: whoever has more addresses in the book is not chosen
+    /// more often for it).
+    pub fn pick(&mut self, queue: Queue, now: Moment) -> Option<HostPort> {
+        self.ripen(now);
+        match queue {
+            Queue::Bootstrap => self.pick_waiting(Line::Bootstrap, now),
+            Queue::Feeler => self.pick_waiting(Line::Feeler, now),
+            Queue::Hearsay => self.new.pick(&mut self.rng).cloned(),
+            Queue::Known => {
+                if let Some(given) = self.pick_waiting(Line::Given, now) {
+                    return Some(given);
+                }
+                if self.rng.random_ratio(1, COLD_SHARE)
+                    && let Some(cold) = self.pick_waiting(Line::Cold, now)
+                {
+                    return Some(cold);
+                }
+                let tried_first = self.rng.random::<bool>();
+                let (first, second) =
+                    if tried_first { (&self.tried, &self.new) } else { (&self.new, &self.tried) };
+                let picked = first.pick(&mut self.rng).or_else(|| second.pick(&mut self.rng));
+                picked.cloned().or_else(|| self.pick_waiting(Line::Cold, now))
+            }
+        }
+    }
+
+    fn pick_waiting(&mut self, line: Line, now: Moment) -> Option<HostPort> {
+        let mut rng = self.rng.clone();
+        let due = self.waiting(line).take_while(|(at, _)| *at <= now).take(PICK_FROM);
+        let picked = due.choose(&mut rng).map(|(_, addr)| addr.clone());
+        self.rng = rng;
+        picked
+    }
+
+    fn waiting(&self, line: Line) -> impl Iterator<Item = (Moment, &HostPort)> {
+        let start = (line, Moment::ZERO, min_address());
+        let waiting = self.queues.range(start..).take_while(move |(found, ..)| *found == line);
+        waiting.map(|(_, at, addr)| (*at, addr))
+    }
+
+    /// Marks the addresses in the tables whose time has come.
+    fn ripen(&mut self, now: Moment) {
+        self.now = self.now.max(now);
+        for line in [Line::New, Line::Tried] {
+            let first =
+                |book: &Self| book.waiting(line).next().map(|(at, addr)| (at, addr.clone()));
+            while let Some((at, addr)) = first(self).filter(|(at, _)| *at <= now) {
+                let place = self.entries.get(&addr).map(|entry| entry.place);
+                self.queues.remove(&(line, at, addr));
+                match place {
+                    Some(Place::New(slot)) => self.new.ready(slot),
+                    Some(Place::Tried(slot)) => self.tried.ready(slot),
+                    Some(Place::Given | Place::Cold) | None => {}
+                }
+            }
+        }
+    }
+
+    /// Leaves the addresses of a public group alone, or not any more: there are as many sessions
+    /// with it as may be. Those that the operator named are dialled all the same.
+    pub fn hold(&mut self, group: &Group, held: bool) {
+        if self.held.contains(group) == held {
+            return;
+        }
+        let addrs: Vec<HostPort> = self.groups.get(group).into_iter().flatten().cloned().collect();
+        for addr in &addrs {
+            self.unindex(addr);
+        }
+        if held {
+            self.held.insert(group.clone());
+        } else {
+            self.held.remove(group);
+        }
+        for addr in &addrs {
+            self.index(addr);
+        }
+    }
+
+    /// The groups that are left alone.
+    pub fn held(&self) -> impl Iterator<Item = &Group> {
+        self.held.iter()
+    }
+
+    /// In how many public groups addresses are known.
+    #[must_use]
+    pub fn n_groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub(super) fn set_connected(&mut self, id: NodeId, connected: bool) {
+        let addrs = self.addresses_of(id);
+        for addr in &addrs {
+            self.unindex(addr);
+        }
+        if connected {
+            self.connected.insert(id);
+        } else {
+            self.connected.remove(&id);
+        }
+        for addr in &addrs {
+            self.index(addr);
+        }
+    }
+
+    /// Takes an entry out of everything that is derived from it.
+    pub(super) fn unindex(&mut self, addr: &HostPort) {
+        let Some(entry) = self.entries.get(addr) else { return };
+        if let Some(line) = self.line_of(addr, entry) {
+            let was_ready = match entry.place {
+                Place::New(slot) => self.new.unready(slot),
+                Place::Tried(slot) => self.tried.unready(slot),
+                Place::Given | Place::Cold => false,
+            };
+            if !was_ready {
+                self.queues.remove(&(line, entry.next_try, addr.clone()));
+            }
+        }
+        if let (true, Some(proven)) = (entry.is_cold(), entry.proven) {
+            self.cold.remove(&(proven, addr.clone()));
+            let group = Group::of(addr);
+            if let Some(cold) = self.cold_groups.get_mut(&group) {
+                cold.remove(&(proven, addr.clone()));
+                if cold.is_empty() {
+                    self.cold_groups.remove(&group);
+                }
+            }
+        }
+        if let Some(id) = entry.id
+            && let Some(addrs) = self.by_id.get_mut(&id)
+        {
+            addrs.remove(addr);
+            if addrs.is_empty() {
+                self.by_id.remove(&id);
+            }
+        }
+    }
+
+    /// Puts it in again.
+    pub(super) fn index(&mut self, addr: &HostPort) {
+        let Some(entry) = self.entries.get(addr) else { return };
+        if let Some(line) = self.line_of(addr, entry) {
+            match entry.place {
+                Place::New(slot) if line == Line::New && entry.next_try <= self.now => {
+                    self.new.ready(slot);
+                }
+                Place::Tried(slot) if line == Line::Tried && entry.next_try <= self.now => {
+                    self.tried.ready(slot);
+                }
+                Place::New(_) | Place::Tried(_) | Place::Given | Place::Cold => {
+                    self.queues.insert((line, entry.next_try, addr.clone()));
+                }
+            }
+        }
+        if let (true, Some(proven)) = (entry.is_cold(), entry.proven) {
+            self.cold.insert((proven, addr.clone()));
+            let of_group = self.cold_groups.entry(Group::of(addr)).or_default();
+            of_group.insert((proven, addr.clone()));
+        }
+        if let Some(id) = entry.id {
+            self.by_id.entry(id).or_default().insert(addr.clone());
+        }
+    }
+
+    /// Which line an address stands in to be dialled.
+    pub(super) fn line_of(&self, addr: &HostPort, entry: &Entry) -> Option<Line> {
+        if entry.own || entry.dialling {
+            return None;
+        }
+        if entry.claimed || entry.tested {
+            return Some(Line::Feeler);
+        }
+        if let Some(id) = entry.id.filter(|id| self.connected.contains(id)) {
+            let declared = entry.source == Source::Declared(id);
+            return (declared && entry.proven.is_none()).then_some(Line::Feeler);
+        }
+        if entry.bootstrap {
+            return Some(Line::Bootstrap);
+        }
+        let line = match entry.place {
+            Place::Given => return Some(Line::Given),
+            Place::New(_) => Line::New,
+            Place::Tried(_) => Line::Tried,
+            Place::Cold => Line::Cold,
+        };
+        let is_held = !self.held.is_empty()
+            && addr.class() == Class::Public
+            && self.held.contains(&Group::of(addr));
+        (!is_held).then_some(line)
+    }
+}

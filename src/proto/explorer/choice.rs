@@ -1,0 +1,214 @@
+//! Whom to dial next, and with what.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{DialPlan, Explorer, Output, Via};
+use crate::{
+    address::{Group, HostPort},
+    clock::Moment,
+    config::Security,
+    ids::NodeId,
+    proto::{
+        address_book::Queue,
+        address_entry::Entry,
+        bans::{Target, Verdict},
+        journal::{Decision, Kind},
+        link::Purpose,
+        redial::jittered,
+    },
+    reason::CloseReason,
+};
+
+/// How long an address is left alone that is banned or discouraged, before that is looked at again.
+const SHUNNED_PAUSE: Duration = Duration::from_secs(600);
+
+/// How many shunned addresses are passed over in one go.
+const MAX_PASSED_OVER: usize = 64;
+
+impl Explorer {
+    /// Somebody is not wanted, or not any more when the time is over: neither dialled nor told to
+    /// others. A first contact is dialled in spite of a discouragement.
+    pub fn shun(&mut self, now: Moment, target: Target, until: Moment, verdict: Verdict) {
+        if until > now {
+            self.bans.set(target, until, verdict);
+            self.changed();
+        }
+    }
+
+    /// Nothing is held against it any more, and its addresses may be dialled at once.
+    pub fn lift(&mut self, now: Moment, target: Target, out: &mut Vec<Output>) {
+        self.bans.lift(target);
+        let is_meant = |(addr, entry): &(&HostPort, &Entry)| match target {
+            Target::Node(id) => entry.id == Some(id),
+            Target::Net(net) => addr.ip().is_some_and(|ip| net.contains(ip)),
+        };
+        let shunned = [Verdict::Banned, Verdict::Discouraged].map(Verdict::reason);
+        let by_us = |(_, entry): &(&HostPort, &Entry)| {
+            shunned.iter().any(|reason| entry.outcome.as_deref() == Some(reason.code()))
+        };
+        let meant = self.book.iter().filter(is_meant).filter(by_us);
+        let meant: Vec<HostPort> = meant.map(|(addr, _)| addr.clone()).collect();
+        for addr in meant {
+            self.book.hasten(&addr, now);
+        }
+        self.changed();
+        self.tick(now, out);
+    }
+
+    /// What is held against an address or the node that is known to be there.
+    pub(super) fn shunned(&self, now: Moment, addr: &HostPort) -> Option<Verdict> {
+        let id = self.book.get(addr).and_then(|entry| entry.id);
+        self.verdict(now, id, addr.ip())
+    }
+
+    pub(super) fn verdict(
+        &self,
+        now: Moment,
+        id: Option<NodeId>,
+        ip: Option<IpAddr>,
+    ) -> Option<Verdict> {
+        self.bans.verdict(now, id, ip)
+    }
+
+    /// Dials what is due, as far as there is room.
+    pub(super) fn dial_due(&mut self, now: Moment, out: &mut Vec<Output>) {
+        self.spread();
+        let mut passed_over = 0;
+        while self.dials.len() < self.config.dials_in_flight
+            && self.dial_rate.next_token(now) <= now
+            && passed_over < MAX_PASSED_OVER
+            && let Some((addr, purpose)) = self.next_dial(now)
+        {
+            if let Some(verdict) = self.shunned(now, &addr)
+                && !(verdict == Verdict::Discouraged && self.is_bootstrap(&addr))
+            {
+                passed_over += 1;
+                self.pass_over(now, &addr, &verdict.reason(), out);
+                continue;
+            }
+            self.dial_rate.take(now, 1);
+            self.start_dial(now, addr, purpose, out);
+            self.spread();
+        }
+    }
+
+    fn pass_over(
+        &mut self,
+        now: Moment,
+        addr: &HostPort,
+        reason: &CloseReason,
+        out: &mut Vec<Output>,
+    ) {
+        let until = now + jittered(SHUNNED_PAUSE, &mut self.rng);
+        self.book.outcome(addr, reason.code());
+        self.book.postpone(addr, until);
+        let note = Decision::new(now, Kind::BackOff, reason.code().to_owned());
+        out.push(Output::Note(note.addr(addr.clone())));
+    }
+
+    fn is_bootstrap(&self, addr: &HostPort) -> bool {
+        self.book.get(addr).is_some_and(Entry::is_bootstrap)
+    }
+
+    fn next_dial(&mut self, now: Moment) -> Option<(HostPort, Purpose)> {
+        if let Some(addr) = self.book.pick(Queue::Bootstrap, now) {
+            return Some((addr, Purpose::Session));
+        }
+        if let Some(addr) = self.book.pick(Queue::Feeler, now) {
+            return Some((addr, Purpose::Feeler));
+        }
+        if self.wants_sessions() {
+            return Some((self.book.pick(Queue::Known, now)?, Purpose::Session));
+        }
+        // With enough sessions, hearsay is proven now and then all the same, so that the book is
+        // full of addresses that answer when they are needed (Heilman et al. 2015,
+        // countermeasure 4, "feeler connections").
+        if self.next_feeler > now {
+            return None;
+        }
+        let addr = self.book.pick(Queue::Hearsay, now)?;
+        self.next_feeler = now + jittered(self.config.feeler_interval, &mut self.rng);
+        Some((addr, Purpose::Feeler))
+    }
+
+    /// When the next dial is due, if there is room for one.
+    pub(super) fn dial_deadline(&mut self, now: Moment) -> Option<Moment> {
+        if self.dials.len() >= self.config.dials_in_flight {
+            return None;
+        }
+        let token = self.dial_rate.next_token(now);
+        let at_once = [Queue::Bootstrap, Queue::Feeler].map(|queue| self.book.due_at(queue));
+        let later = if self.wants_sessions() {
+            self.book.due_at(Queue::Known)
+        } else {
+            self.book.due_at(Queue::Hearsay).map(|at| at.max(self.next_feeler))
+        };
+        at_once.into_iter().chain([later]).flatten().min().map(|at| at.max(token))
+    }
+
+    pub(super) fn start_dial(
+        &mut self,
+        now: Moment,
+        addr: HostPort,
+        purpose: Purpose,
+        out: &mut Vec<Output>,
+    ) {
+        let plan = self.plan(addr, purpose);
+        let addr = plan.addr.clone();
+        self.book.dialling(&addr, now);
+        // One that was forgotten while it was dialled, and heard of again, is dialled already.
+        if self.dials.contains_key(&addr) {
+            return;
+        }
+        if purpose == Purpose::Session {
+            self.diversity.begun(&addr);
+        }
+        let purpose = if purpose == Purpose::Feeler { "feeler" } else { "session" };
+        let via = if plan.via == Via::Tls { "tls" } else { "plaintext" };
+        let note = Decision::new(now, Kind::Dialled, purpose).detail(via).peer(plan.expect);
+        out.push(Output::Note(note.addr(addr.clone())));
+        self.dials.insert(addr, plan.clone());
+        out.push(Output::Dial(plan));
+    }
+
+    /// With what an address is dialled, and who must answer.
+    fn plan(&self, addr: HostPort, purpose: Purpose) -> DialPlan {
+        let entry = self.book.get(&addr);
+        let via = match self.security {
+            Security::Off => Via::Plain,
+            Security::Require => Via::Tls,
+            Security::Prefer => match entry {
+                Some(entry) if entry.must_prove() => Via::Tls,
+                Some(entry) if entry.plain => Via::Plain,
+                // The node there had no key when it was last met; if it does not answer so any
+                // more, it may have got one.
+                Some(entry) if entry.id.is_some() && entry.failures == 0 => Via::Plain,
+                Some(_) | None => Via::Tls,
+            },
+        };
+        let expect = entry.and_then(Entry::expected).filter(|_| via == Via::Tls);
+        DialPlan { addr, purpose, via, expect }
+    }
+
+    /// Whether sessions are to be dialled: there are fewer than wanted, or of the few that are
+    /// there too many came in by themselves, as an attacker's would.
+    pub(super) fn wants_sessions(&self) -> bool {
+        let is_session = |plan: &&DialPlan| plan.purpose == Purpose::Session;
+        let dials = self.dials.values().filter(is_session).count();
+        let (target, outbound) = (self.config.target_peers, self.n_outbound + dials);
+        self.peers.len() + dials < target || outbound < self.config.outbound_min.min(target)
+    }
+
+    /// Has the book leave alone the groups that have as many sessions as they may.
+    fn spread(&mut self) {
+        let full: Vec<Group> = self.diversity.full(self.book.n_groups()).cloned().collect();
+        let now_free: Vec<Group> =
+            self.book.held().filter(|group| !full.contains(group)).cloned().collect();
+        for group in now_free {
+            self.book.hold(&group, false);
+        }
+        for group in full {
+            self.book.hold(&group, true);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What follows from how a dial ended.
+
+use std::time::Duration;
+
+use super::{DialPlan, DialResult, Explorer, Output, Proof, Via, is_full};
+use crate::{
+    address::HostPort,
+    clock::Moment,
+    config::Security,
+    ids::NodeId,
+    proto::{
+        address_book::Fate,
+        address_entry::Entry,
+        journal::{Decision, Kind},
+        link::Purpose,
+        redial::jittered,
+    },
+    reason::CloseReason,
+};
+
+/// How long an address is left alone when this machine could not dial it.
+const LOCAL_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a node that said it is full is left alone.
+const FULL_PAUSE: Duration = Duration::from_secs(600);
+
+impl Explorer {
+    /// A dial ended.
+    pub fn dialled(
+        &mut self,
+        now: Moment,
+        addr: &HostPort,
+        result: DialResult,
+        out: &mut Vec<Output>,
+    ) {
+        let plan = self.dials.remove(addr);
+        if let Some(DialPlan { purpose: Purpose::Session, .. }) = &plan {
+            self.diversity.ended(addr);
+        }
+        let code = result.end.as_ref().map_or("hello", |(reason, _)| reason.code());
+        self.book.outcome(addr, code);
+        self.settle(now, addr, plan.as_ref(), result, out);
+        self.tick(now, out);
+    }
+
+    fn settle(
+        &mut self,
+        now: Moment,
+        addr: &HostPort,
+        plan: Option<&DialPlan>,
+        DialResult { proof, end }: DialResult,
+        out: &mut Vec<Output>,
+    ) {
+        let answered = proof.as_ref().map(|proof| proof.id);
+        let end = match proof {
+            Some(proof) if proof.id == self.me => return self.met_ourselves(now, addr, out),
+            // Nothing proves an id over plaintext that says of itself that it can be proven.
+            Some(proof) if !proof.proven && proof.id.is_self_certifying() => {
+                if self.prove_next(now, addr, plan, proof.id, out) {
+                    return;
+                }
+                Some((CloseReason::Unproven, String::new()))
+            }
+            Some(proof)
+                if is_another(end.as_ref()) || self.is_pinned_to_another(addr, proof.id) =>
+            {
+                // The operator's word stands against whoever answers; hearsay does not.
+                if proof.proven {
+                    self.book.answered_as(addr, proof.id);
+                }
+                end.or(Some((CloseReason::WrongNode, String::new())))
+            }
+            Some(proof) => {
+                self.prove(now, addr, &proof, out);
+                match end {
+                    Some((reason, _)) if is_duplicate(&reason) => {
+                        self.note(now, Kind::Duplicate, &reason, addr, answered, out);
+                        None
+                    }
+                    end => end.filter(|(reason, _)| !is_fair(reason)),
+                }
+            }
+            None if self.falls_back(now, addr, plan, end.as_ref(), out) => return,
+            None => end,
+        };
+        if let Some((reason, detail)) = end {
+            self.dial_failed(now, addr, answered, &reason, detail, out);
+        }
+    }
+
+    fn note(
+        &self,
+        now: Moment,
+        kind: Kind,
+        reason: &CloseReason,
+        addr: &HostPort,
+        peer: Option<NodeId>,
+        out: &mut Vec<Output>,
+    ) {
+        let note = Decision::new(now, kind, reason.code().to_owned()).peer(peer);
+        out.push(Output::Note(note.addr(addr.clone())));
+    }
+
+    fn met_ourselves(&mut self, now: Moment, addr: &HostPort, out: &mut Vec<Output>) {
+        self.book.own(addr, now);
+        self.changed();
+        self.note(now, Kind::OwnAddress, &CloseReason::SelfConnection, addr, None, out);
+    }
+
+    fn is_pinned_to_another(&self, addr: &HostPort, id: NodeId) -> bool {
+        let pinned = self.book.get(addr).and_then(|entry| entry.pinned);
+        pinned.is_some_and(|pinned| pinned != id)
+    }
+
+    fn prove(&mut self, now: Moment, addr: &HostPort, proof: &Proof, out: &mut Vec<Output>) {
+        let news = self.book.proven(addr, proof.id, now);
+        self.changed();
+        if let Some(local) = &proof.local {
+            self.own.local(local);
+            self.announce(now, out);
+        }
+        if news {
+            let note = Decision::new(now, Kind::Proven, "hello").peer(proof.id);
+            out.push(Output::Note(note.addr(addr.clone())));
+            self.tell(now, addr, proof.id, out);
+        }
+    }
+
+    /// Who answered in plaintext says that it can prove its id: it is asked to, at once. Whether
+    /// that is so; after an encrypted dial, or with encryption off, it is a failure.
+    fn prove_next(
+        &mut self,
+        now: Moment,
+        addr: &HostPort,
+        plan: Option<&DialPlan>,
+        id: NodeId,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Some(DialPlan { via: Via::Plain, purpose, .. }) = plan else { return false };
+        if self.security == Security::Off || self.is_pinned_to_another(addr, id) {
+            return false;
+        }
+        self.book.answered_as(addr, id);
+        self.note(now, Kind::DialFailed, &CloseReason::Unproven, addr, Some(id), out);
+        self.dial_again(now, addr, *purpose, out);
+        true
+    }
+
+    /// TLS found no taker at an address that may be a classic node's: it is dialled again at once,
+    /// in plaintext. Never where a node is known that can prove itself, or whoever is on the way
+    /// could make every connection a plain one.
+    fn falls_back(
+        &mut self,
+        now: Moment,
+        addr: &HostPort,
+        plan: Option<&DialPlan>,
+        end: Option<&(CloseReason, String)>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Some((CloseReason::TlsFailed, detail)) = end else { return false };
+        let Some(DialPlan { via: Via::Tls, purpose, .. }) = plan else { return false };
+        let must_prove = self.book.get(addr).is_none_or(Entry::must_prove);
+        if self.security != Security::Prefer || must_prove {
+            return false;
+        }
+        let code = CloseReason::TlsFailed.code().to_owned();
+        let detail = format!("{detail}; plaintext is tried next");
+        let note = Decision::new(now, Kind::DialFailed, code).detail(detail);
+        out.push(Output::Note(note.addr(addr.clone())));
+        self.book.try_plain(addr);
+        self.dial_again(now, addr, *purpose, out);
+        true
+    }
+
+    /// Dials an address that was just dialled. It counts against the rate of dials, but does not
+    /// wait for it: one address is dialled so at most once.
+    fn dial_again(
+        &mut self,
+        now: Moment,
+        addr: &HostPort,
+        purpose: Purpose,
+        out: &mut Vec<Output>,
+    ) {
+        self.dial_rate.take(now, 1);
+        self.start_dial(now, addr.clone(), purpose, out);
+    }
+
+    fn dial_failed(
+        &mut self,
+        now: Moment,
+        addr: &HostPort,
+        answered: Option<NodeId>,
+        reason: &CloseReason,
+        detail: String,
+        out: &mut Vec<Output>,
+    ) {
+        let code = reason.code().to_owned();
+        let note = Decision::new(now, Kind::DialFailed, code.clone()).detail(detail);
+        out.push(Output::Note(note.addr(addr.clone()).peer(answered)));
+        if answered.is_some() && is_full(reason) {
+            return self.turned_away(now, addr);
+        }
+        // What this machine lacks says nothing about the address.
+        if answered.is_none() && *reason == CloseReason::Internal {
+            return self.book.postpone(addr, now + jittered(LOCAL_PAUSE, &mut self.rng));
+        }
+        let fate = self.book.failed(addr, now);
+        let failures = self.book.get(addr).map_or(0, |entry| entry.failures);
+        let (kind, detail) = match fate {
+            Fate::Forgotten => (Kind::Forgotten, String::new()),
+            Fate::Cold(_) => {
+                self.changed();
+                (Kind::WentCold, format!("failures {failures}"))
+            }
+            Fate::GaveWay(_, newcomer) => {
+                self.changed();
+                (Kind::AddressEvicted, format!("its place goes to {newcomer}"))
+            }
+            Fate::Retry(at) => {
+                let pause = at.since(now).as_secs_f64();
+                (Kind::BackOff, format!("failures {failures}, pause {pause:.1} s"))
+            }
+            Fate::Unknown => return,
+        };
+        let note = Decision::new(now, kind, code).detail(detail);
+        out.push(Output::Note(note.addr(addr.clone())));
+    }
+
+    /// The node there has no room: it is left alone for a while.
+    pub(super) fn turned_away(&mut self, now: Moment, addr: &HostPort) {
+        let bootstrap = self.book.get(addr).is_some_and(Entry::is_bootstrap);
+        let pause = if bootstrap { self.config.bootstrap_retry_max } else { FULL_PAUSE };
+        let until = now + jittered(pause, &mut self.rng);
+        self.book.postpone(addr, until);
+    }
+}
+
+/// Whether this node refused who answered, since it expected another.
+fn is_another(end: Option<&(CloseReason, String)>) -> bool {
+    matches!(end, Some((CloseReason::WrongNode, _)))
+}
+
+/// Whether the dial led to a node that there is a session with already.
+fn is_duplicate(reason: &CloseReason) -> bool {
+    match reason {
+        CloseReason::Duplicate => true,
+        CloseReason::Peer(code) => &**code == "duplicate",
+        _ => false,
+    }
+}
+
+/// Whether an answered dial that ended so did what it was made for.
+fn is_fair(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::Feeler | CloseReason::Shutdown | CloseReason::Requested)
+}
