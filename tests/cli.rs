@@ -874,6 +874,7 @@ fn a_devnet_shows_its_mesh_and_welcomes_an_outside_node() {
     devnet.signal("INT");
     assert_eq!(devnet.exit(STOP_BOUND).code(), Some(0));
     assert!(devnet.all(From::Stderr).is_empty(), "{:?}", devnet.seen);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "a devnet keeps nothing");
 }
 
 #[test]
