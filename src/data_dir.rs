@@ -84,7 +84,21 @@ pub enum DataDirError {
     KeyExists(PathBuf),
 }
 
-/// A directory that this process alone uses as long as the value lives.
+/// A directory that this process alone uses as long as the value lives: keep it until the node has
+/// stopped.
+///
+/// ```no_run
+/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// use peerage::{DataDir, Node};
+///
+/// let dir = DataDir::open("my-node".as_ref())?;
+/// let node = Node::builder().key(dir.key()?.key).start().await?;
+/// // ...
+/// node.stop().await;
+/// drop(dir);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
