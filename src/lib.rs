@@ -120,7 +120,10 @@ pub use ids::{LinkId, NodeId};
 pub use node::{Node, NodeBuilder, NodeHandle, StartError};
 pub use outbox::SendError;
 pub use peer::{Channel, ChannelSecurity, Direction, PeerInfo, Rtt};
-pub use proto::journal::{Decision, JournalQuery, Kind};
+pub use proto::{
+    bans::{Ban, BanError, Target},
+    journal::{Decision, JournalQuery, Kind},
+};
 pub use reason::CloseReason;
 
 /// The README's program must compile.

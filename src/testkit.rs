@@ -28,15 +28,17 @@ use tokio::{sync::Notify, time::timeout};
 
 use crate::{
     actors::{
-        journal::{Journal, JournalPort},
-        registry::{Directory, LinkEvent, LinkNews, PeerEvent, Registry, Subscribe},
+        journal::{Find, Journal, JournalPort},
+        registry::{Directory, LinkEvent, LinkNews, PeerEvent, Registry, RegistrySetup, Subscribe},
         session::{Control, PeerHandle, SessionHandle},
     },
+    address::HostPort,
     clock::Clock,
     config::LimitsConfig,
     ids::{LinkId, NodeId},
     outbox::Outbox,
-    peer::{Channel, Direction},
+    peer::{Channel, ChannelSecurity, Direction},
+    proto::journal::{Decision, JournalQuery},
     reason::CloseReason,
     wire::Hello,
 };
@@ -159,6 +161,7 @@ pub struct TestRegistry {
     pub addr: Addr<Registry>,
     /// What it writes.
     pub directory: Directory,
+    journal: Addr<Journal>,
 }
 
 impl TestRegistry {
@@ -171,11 +174,26 @@ impl TestRegistry {
     /// The same, with these limits.
     #[must_use]
     pub fn with_limits(me: u128, limits: LimitsConfig) -> Self {
+        Self::with(me, |setup| setup.limits = limits)
+    }
+
+    /// The same, set up otherwise than by default. Its directory and its journal stay.
+    #[must_use]
+    pub fn with(me: u128, change: impl FnOnce(&mut RegistrySetup)) -> Self {
         let directory = Directory::default();
-        let journal = JournalPort::new(Journal::start(64, None).recipient());
+        let journal = Journal::start(256, None);
+        let notes = JournalPort::new(journal.clone().recipient());
         let me = NodeId::from_u128(me);
-        let addr = Registry::new(me, limits, Clock::start(), directory.clone(), journal, None);
-        Self { addr: addr.start(), directory }
+        let mut setup = RegistrySetup::new(me, Clock::start(), directory.clone(), notes.clone());
+        change(&mut setup);
+        let setup = RegistrySetup { directory: directory.clone(), journal: notes, ..setup };
+        Self { addr: Registry::new(setup).start(), directory, journal }
+    }
+
+    /// What it decided, oldest first.
+    pub async fn journal(&self, query: JournalQuery) -> Vec<Decision> {
+        settle().await;
+        self.journal.send(Find(query)).await.unwrap_or_default()
     }
 
     /// Where sessions report.
@@ -203,9 +221,21 @@ pub struct FakeSession {
 }
 
 impl FakeSession {
-    /// A new connection.
+    /// A new connection on loopback.
     #[must_use]
     pub fn open(registry: &Recipient<LinkEvent>, link: u64, direction: Direction) -> Self {
+        let remote = std::net::SocketAddr::from(([127, 0, 0, 1], 40_000)).into();
+        Self::open_from(registry, link, direction, remote)
+    }
+
+    /// A new connection with this address at its other end.
+    #[must_use]
+    pub fn open_from(
+        registry: &Recipient<LinkEvent>,
+        link: u64,
+        direction: Direction,
+        remote: HostPort,
+    ) -> Self {
         let control = Probe::start();
         let outbox = Arc::new(Outbox::new(16, 1 << 20));
         let handle = Arc::new(SessionHandle { control: control.recipient(), outbox });
@@ -215,7 +245,6 @@ impl FakeSession {
             handle: handle.clone(),
             control,
         };
-        let remote = std::net::SocketAddr::from(([127, 0, 0, 1], 40_000)).into();
         session.tell(LinkNews::Opened { direction, remote, handle });
         session
     }
@@ -225,14 +254,30 @@ impl FakeSession {
         self.greet_with(minimal_hello(id));
     }
 
+    /// The peer says a minimal hello of this id, over a connection that proves it.
+    pub fn greet_proven(&self, id: u128) {
+        let channel = Channel { security: ChannelSecurity::Vouched, key: None };
+        self.greet_over(minimal_hello(id), channel);
+    }
+
     /// The peer says this hello.
     pub fn greet_with(&self, hello: Hello) {
-        self.tell(LinkNews::Greeted(Box::new(hello), Channel::PLAINTEXT));
+        self.greet_over(hello, Channel::PLAINTEXT);
+    }
+
+    /// The peer says this hello over such a connection.
+    pub fn greet_over(&self, hello: Hello, channel: Channel) {
+        self.tell(LinkNews::Greeted(Box::new(hello), channel));
     }
 
     /// The peer answers a ping after this long.
     pub fn pong(&self, sample: Duration) {
         self.tell(LinkNews::Pong(sample));
+    }
+
+    /// The connection begins to close by itself.
+    pub fn closing(&self, reason: CloseReason) {
+        self.tell(LinkNews::Closing(reason));
     }
 
     /// The connection ends.

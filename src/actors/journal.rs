@@ -100,6 +100,8 @@ fn log(decision: &Decision) {
                 target: "peerage::journal",
                 reason = &*decision.reason,
                 detail = (!decision.detail.is_empty()).then_some(&*decision.detail),
+                numbers = (!decision.numbers.is_empty())
+                    .then(|| tracing::field::display(&decision.numbers)),
                 peer = decision.peer.map(tracing::field::display),
                 addr = decision.addr.as_ref().map(tracing::field::display),
                 link = decision.link.map(|link| link.0),
@@ -110,6 +112,7 @@ fn log(decision: &Decision) {
     }
     match decision.kind {
         Kind::SessionUp | Kind::SessionDown | Kind::StoreRecovered => event!(info),
+        Kind::Banned | Kind::Unbanned | Kind::BanExpired => event!(info),
         Kind::AcceptFailed | Kind::NotResolved | Kind::StoreFailed => event!(warn),
         _ => event!(debug),
     }

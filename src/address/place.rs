@@ -151,6 +151,12 @@ impl Subnet {
         self.prefix
     }
 
+    /// Whether its addresses are IPv4 ones.
+    #[must_use]
+    pub const fn is_ipv4(&self) -> bool {
+        self.ip.is_ipv4()
+    }
+
     fn is_single(&self) -> bool {
         self.prefix == if self.ip.is_ipv4() { 32 } else { 128 }
     }

@@ -16,7 +16,7 @@ use crate::{
         discovery::{Discovery, Ports},
         journal::{Journal, JournalPort},
         listener::Listener,
-        registry::{Directory, Registry, Stop, Subscribe},
+        registry::{Directory, Registry, RegistrySetup, Stop, Subscribe},
         session::{Env, HelloTemplate, Launcher, Workers},
         vital::Watch,
     },
@@ -165,7 +165,10 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         };
         let me = key.as_ref().map_or_else(|| NodeId::random(&mut rng), NodeKey::node_id);
         let tls = key.filter(|_| !T::VOUCHES).map(|key| Tls::new(&key)).transpose()?;
-        let core = Core::start(me, clock, &config);
+        // From a stream of its own, so that what else is random does not depend on it.
+        let mut secret = rng.clone();
+        secret.set_stream(1);
+        let core = Core::start(me, clock, &config, secret.random());
         let settled = Settled::new(config.advertise.clone(), &listening);
         let setup = ExplorerSetup {
             me,
@@ -226,15 +229,22 @@ pub(super) struct Core {
 }
 
 impl Core {
-    fn start(me: NodeId, clock: Clock, config: &NodeConfig) -> Self {
+    fn start(me: NodeId, clock: Clock, config: &NodeConfig, key: u64) -> Self {
         let watch = Watch::new();
         let directory = Directory::default();
         let others = (1..config.workers).map(|_| Arbiter::new().handle()).collect();
         let journal = Journal::start(config.journal_entries, Some(watch.guard("journal")));
         let journal_port = JournalPort::new(journal.clone().recipient());
-        let vital = Some(watch.guard("registry"));
         let (table, notes) = (directory.clone(), journal_port.clone());
-        let registry = Registry::new(me, config.limits, clock, table, notes, vital).start();
+        let registry = Registry::new(RegistrySetup {
+            limits: config.limits,
+            trust: config.trust.clone(),
+            bootstrap: config.bootstrap.clone(),
+            key,
+            vital: Some(watch.guard("registry")),
+            ..RegistrySetup::new(me, clock, table, notes)
+        })
+        .start();
         Self {
             me,
             clock,

@@ -10,17 +10,23 @@ use crate::{
     actors::{
         discovery::{Book, BookEntry, DialError, DialNow, Discovery},
         journal::Find,
-        registry::{Disconnect, PeerEvent, PeerList, Sent, ShutDown, Stop, Subscribe},
+        registry::{
+            BanList, BanTarget, Disconnect, DiscouragedList, LiftBan, PeerEvent, PeerList, Sent,
+            ShutDown, Stop, Subscribe,
+        },
         session::PeerHandle,
         vital::NodeFailure,
     },
     address::HostPort,
-    clock::Clock,
+    clock::{Clock, Moment},
     extension::{PeerMessage, Received, RegisterError},
     ids::NodeId,
     outbox::SendError,
     peer::PeerInfo,
-    proto::journal::{Decision, JournalQuery},
+    proto::{
+        bans::{Ban, BanError, Target},
+        journal::{Decision, JournalQuery},
+    },
     reason::CloseReason,
     wire::Encoded,
 };
@@ -155,6 +161,39 @@ impl NodeHandle {
         let is_sent = CloseReason::SENT.contains(&reason);
         let reason = if is_sent { reason } else { CloseReason::Requested };
         self.inner.core.registry.send(Disconnect { id, reason }).await.unwrap_or(false)
+    }
+
+    /// Bans an id, an address or a subnet: what it has here is closed with `banned`, and it is
+    /// refused until the time has passed ([`DEFAULT_BAN`](crate::proto::bans::DEFAULT_BAN) is a
+    /// good one), also after a restart if there is a store. Whoever is banned already is banned for
+    /// this time from now. The note is for you; what is beyond
+    /// [`MAX_NOTE`](crate::proto::bans::MAX_NOTE) bytes is cut off.
+    ///
+    /// # Errors
+    /// Nothing was banned, and why; or ([`BanError::NotKept`]) the ban holds for this run only.
+    pub async fn ban(
+        &self,
+        target: Target,
+        lasts: Duration,
+        note: String,
+    ) -> Result<Ban, BanError> {
+        let ban = BanTarget { target, lasts, note };
+        self.inner.core.registry.send(ban).await.unwrap_or(Err(BanError::Stopped))
+    }
+
+    /// Takes back a ban, and a discouragement of the same target. Whether there was one.
+    pub async fn unban(&self, target: Target) -> bool {
+        self.inner.core.registry.send(LiftBan(target)).await.unwrap_or(false)
+    }
+
+    /// The bans that hold, by target.
+    pub async fn bans(&self) -> Vec<Ban> {
+        self.inner.core.registry.send(BanList).await.unwrap_or_default()
+    }
+
+    /// Who broke the protocol and is not wanted until when, by target.
+    pub async fn discouraged(&self) -> Vec<(Target, Moment)> {
+        self.inner.core.registry.send(DiscouragedList).await.unwrap_or_default()
     }
 
     /// Resolves when an actor that the node cannot do without has died. The node should then be

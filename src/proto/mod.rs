@@ -11,11 +11,15 @@
 pub mod address_book;
 pub mod address_entry;
 pub mod address_record;
+pub mod admission;
 pub mod bans;
 pub mod bootstrap_names;
 pub mod credentials;
+pub mod crowd;
 pub mod diversity;
+pub mod eviction;
 pub mod explorer;
+pub mod floods;
 pub mod intake;
 pub mod journal;
 pub mod link;

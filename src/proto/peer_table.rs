@@ -1,11 +1,18 @@
 //! Which connections there are, and which of them are sessions.
 //!
+//! Who is not wanted at all is the business of [`admission`](super::admission), who gives way when
+//! the table is full that of [`eviction`](super::eviction). Everything that is decided here about a
+//! connection is noted, with its figures.
+//!
 //! Invariants:
 //! * I1: a node id has at most one active session.
 //! * I2: this node's own id never has one.
-//! * I3: a peer that is not there yet is admitted inbound only below the limit; unfinished inbound
-//!   handshakes never exceed theirs.
+//! * I3: inbound sessions never exceed their limit, and neither do unfinished inbound handshakes,
+//!   nor connections from one address or subnet.
 //! * I4: `Up` and `Down` of a peer alternate, and every `Up` is followed by one `Down`.
+//! * I5: nobody who is banned is a peer.
+
+mod unwanted;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,9 +22,15 @@ use std::{
 use crate::{
     address::HostPort,
     clock::Moment,
-    config::LimitsConfig,
+    config::{LimitsConfig, TrustConfig},
     ids::{LinkId, NodeId},
     peer::{Channel, Direction, PeerInfo, Rtt},
+    proto::{
+        admission::{Admission, Refusal, Spared},
+        bans::{BanChange, Standing},
+        eviction::{self, Candidate, Ground},
+        journal::{Decision, Kind},
+    },
     reason::CloseReason,
     wire::Hello,
 };
@@ -25,6 +38,14 @@ use crate::{
 /// How long the dialler of two sessions to one node waits for the other side to choose between
 /// them, before it drops the newer one itself.
 const CONTENDER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Which of two connections with one node stays: a code, and words for the peer.
+type Rule = (&'static str, &'static str);
+
+const NEWER: Rule = ("newer-stays", "a newer session of yours took its place");
+const LOWER_ID: Rule = ("lower-id-stays", "the session dialled by the lower id stays");
+const NEWER_CONTENDER: Rule = ("newer-waits", "a newer connection waits in its place");
+const NOT_CHOSEN: Rule = ("not-chosen", "there is already a session");
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +58,12 @@ pub enum Effect {
     Up(PeerInfo),
     /// Tell subscribers that a peer is gone.
     Down(PeerInfo, CloseReason),
+    /// Keep a change of the bans.
+    Keep(BanChange),
+    /// Tell whoever dials what is held against a target now.
+    Standing(Standing),
+    /// Keep a decision in the journal.
+    Note(Decision),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +83,12 @@ struct Row<H> {
     handle: H,
     direction: Direction,
     remote: HostPort,
+    /// Where it comes from, and that one's place in the secret order; for inbound links.
+    ground: Option<(Ground, u64)>,
+    /// Whether it counts for its address and subnet.
+    is_counted: bool,
+    /// Whether it has broken the protocol, and that has had its consequences.
+    is_blamed: bool,
     state: State,
     info: Option<PeerInfo>,
 }
@@ -65,6 +98,9 @@ struct Row<H> {
 pub struct PeerTable<H> {
     me: NodeId,
     limits: LimitsConfig,
+    admission: Admission,
+    /// The secret behind the order of groups in evictions.
+    key: u64,
     links: BTreeMap<LinkId, Row<H>>,
     active: BTreeMap<NodeId, LinkId>,
     contending: BTreeMap<NodeId, LinkId>,
@@ -75,12 +111,15 @@ pub struct PeerTable<H> {
 }
 
 impl<H> PeerTable<H> {
-    /// An empty table.
+    /// An empty table. The key decides which groups an eviction spares, and is nobody else's to
+    /// know.
     #[must_use]
-    pub const fn new(me: NodeId, limits: LimitsConfig) -> Self {
+    pub fn new(me: NodeId, limits: LimitsConfig, trust: &TrustConfig, key: u64) -> Self {
         Self {
             me,
             limits,
+            admission: Admission::new(&limits, trust),
+            key,
             links: BTreeMap::new(),
             active: BTreeMap::new(),
             contending: BTreeMap::new(),
@@ -90,29 +129,62 @@ impl<H> PeerTable<H> {
         }
     }
 
+    /// Never discourages these by itself.
+    pub fn spare(&mut self, spared: Spared) {
+        self.admission.spared = spared;
+    }
+
+    /// What the name of such a contact stands for.
+    pub fn resolved(&mut self, name: &HostPort, addrs: &[HostPort]) {
+        self.admission.spared.resolved(name, addrs.iter().filter_map(HostPort::ip));
+    }
+
     /// A connection was made.
     pub fn opened(
         &mut self,
+        now: Moment,
         link: LinkId,
         direction: Direction,
         remote: HostPort,
         handle: H,
         out: &mut Vec<Effect>,
     ) {
-        let row = Row { handle, direction, remote, state: State::Greeting, info: None };
+        let is_inbound = direction == Direction::Inbound;
+        let wanted = match self.stopping {
+            true => Ok(false),
+            false => self.admission.enter(now, direction, &remote).map(|()| is_inbound),
+        };
+        let ground = is_inbound.then(|| Ground::of(&remote)).map(|ground| {
+            let rank = ground.rank(self.key);
+            (ground, rank)
+        });
+        let row = Row {
+            handle,
+            direction,
+            remote,
+            ground,
+            is_counted: matches!(wanted, Ok(true)),
+            is_blamed: false,
+            state: State::Greeting,
+            info: None,
+        };
         self.links.insert(link, row);
-        if self.stopping {
-            self.tell_close(link, CloseReason::Shutdown, "", out);
-            return;
+        match wanted {
+            _ if self.stopping => self.tell_close(link, CloseReason::Shutdown, "", out),
+            Err(refusal) => self.refuse(now, link, refusal, out),
+            Ok(_) if is_inbound => self.await_hello(now, link, out),
+            Ok(_) => {}
         }
-        if direction == Direction::Inbound {
-            self.greeting.insert(link);
-            if self.greeting.len() > self.limits.max_unfinished
-                && let Some(oldest) = self.greeting.pop_first()
-            {
-                let detail = "too many unfinished handshakes, and yours is the oldest";
-                self.tell_close(oldest, CloseReason::Full, detail, out);
-            }
+    }
+
+    fn await_hello(&mut self, now: Moment, link: LinkId, out: &mut Vec<Effect>) {
+        self.greeting.insert(link);
+        if self.greeting.len() > self.limits.max_unfinished
+            && let Some(oldest) = self.greeting.pop_first()
+        {
+            let (reason, n) = (CloseReason::Full, Some(self.limits.max_unfinished));
+            let detail = "too many unfinished handshakes, and yours is the oldest";
+            self.refuse(now, oldest, Refusal { reason, detail, n }, out);
         }
     }
 
@@ -145,7 +217,11 @@ impl<H> PeerTable<H> {
             rtt: None,
         });
         if id == self.me {
-            return self.tell_close(link, CloseReason::SelfConnection, "", out);
+            let refusal = Refusal { reason: CloseReason::SelfConnection, detail: "", n: None };
+            return self.refuse(now, link, refusal, out);
+        }
+        if let Some(refusal) = self.objection(now, link) {
+            return self.refuse(now, link, refusal, out);
         }
         match self.active.get(&id).copied() {
             None => self.admit_if_room(now, link, id, out),
@@ -164,24 +240,25 @@ impl<H> PeerTable<H> {
         };
         let preferred = if self.me < id { Direction::Outbound } else { Direction::Inbound };
         match (old_direction, new_direction) {
-            (Direction::Inbound, Direction::Inbound) => {
-                self.replace(now, old, new, "a newer session of yours took its place", out);
-            }
+            (Direction::Inbound, Direction::Inbound) => self.replace(now, old, new, NEWER, out),
             (Direction::Outbound, Direction::Outbound) => {
                 if let Some(previous) = self.contending.insert(id, new) {
-                    self.tell_close(previous, CloseReason::Duplicate, "", out);
+                    self.drop_duplicate(now, previous, new, NEWER_CONTENDER, out);
                 }
                 if let Some(row) = self.links.get_mut(&new) {
                     row.state = State::Contending { due: now + CONTENDER_PATIENCE };
                 }
             }
+            (_, Direction::Inbound) if preferred == Direction::Inbound => {
+                // An outbound session becomes an inbound one, for which there must be room.
+                if self.make_room(now, new, out) {
+                    self.replace(now, old, new, LOWER_ID, out);
+                }
+            }
             (_, new_direction) if new_direction == preferred => {
-                self.replace(now, old, new, "the session dialled by the lower id stays", out);
+                self.replace(now, old, new, LOWER_ID, out);
             }
-            _ => {
-                let detail = "the session dialled by the lower id stays";
-                self.tell_close(new, CloseReason::Duplicate, detail, out);
-            }
+            _ => self.drop_duplicate(now, new, old, LOWER_ID, out),
         }
     }
 
@@ -190,21 +267,98 @@ impl<H> PeerTable<H> {
         now: Moment,
         old: LinkId,
         new: LinkId,
-        detail: &'static str,
+        rule: Rule,
         out: &mut Vec<Effect>,
     ) {
         self.retire(old, &CloseReason::Duplicate, out);
-        self.tell_close(old, CloseReason::Duplicate, detail, out);
+        self.drop_duplicate(now, old, new, rule, out);
         self.activate(now, new, out);
+    }
+
+    fn drop_duplicate(
+        &mut self,
+        now: Moment,
+        gone: LinkId,
+        stays: LinkId,
+        (code, detail): Rule,
+        out: &mut Vec<Effect>,
+    ) {
+        let note = Decision::new(now, Kind::Duplicate, code).number("stays", stays.0);
+        out.extend(self.note(gone, note));
+        self.tell_close(gone, CloseReason::Duplicate, detail, out);
     }
 
     fn admit_if_room(&mut self, now: Moment, link: LinkId, id: NodeId, out: &mut Vec<Effect>) {
         let inbound = self.links.get(&link).is_some_and(|row| row.direction == Direction::Inbound);
-        if inbound && self.n_inbound >= self.limits.max_inbound {
-            return self.tell_close(link, CloseReason::Full, "no room for another session", out);
+        if !inbound || self.make_room(now, link, out) {
+            debug_assert!(!self.active.contains_key(&id));
+            self.activate(now, link, out);
         }
-        debug_assert!(!self.active.contains_key(&id));
-        self.activate(now, link, out);
+    }
+
+    /// Whether there is room for an inbound newcomer, or somebody gives way; else it is refused.
+    fn make_room(&mut self, now: Moment, newcomer: LinkId, out: &mut Vec<Effect>) -> bool {
+        if self.n_inbound < self.limits.max_inbound {
+            return true;
+        }
+        let Some((ground, _)) = self.links.get(&newcomer).and_then(|row| row.ground.clone()) else {
+            return false;
+        };
+        let choice = eviction::choose(self.candidates(now), &ground, self.limits.max_inbound);
+        let figures = |note: Decision| {
+            let note = note.count("group", choice.group).count("protected", choice.protected);
+            note.count("inbound", self.n_inbound)
+        };
+        let Some(link) = choice.evicted else {
+            let note = figures(Decision::new(now, Kind::Refused, "full"));
+            out.extend(self.note(newcomer, note.detail("nobody gives way to it")));
+            self.tell_close(newcomer, CloseReason::Full, "no room for another session", out);
+            return false;
+        };
+        let note = figures(Decision::new(now, Kind::Evicted, "full"));
+        let whom = self.links.get(&newcomer).and_then(|row| row.info.as_ref());
+        let whom =
+            whom.map_or_else(String::new, |info| format!("for {} at {}", info.id, info.remote));
+        let since = self.links.get(&link).and_then(|row| row.info.as_ref()).map(|info| info.since);
+        let secs = since.map_or(0, |since| now.since(since).as_secs());
+        out.extend(self.note(link, note.detail(whom).number("secs", secs)));
+        self.retire(link, &CloseReason::Full, out);
+        self.tell_close(link, CloseReason::Full, "you gave way to a newcomer", out);
+        true
+    }
+
+    fn candidates(&self, now: Moment) -> Vec<Candidate> {
+        let candidate = |link: &LinkId| {
+            let row = self.links.get(link)?;
+            let ((ground, rank), info) = (row.ground.clone()?, row.info.as_ref()?);
+            let is_discouraged = self.admission.is_discouraged(now, info);
+            Some(Candidate::new(info, ground, rank, is_discouraged))
+        };
+        self.active.values().filter_map(candidate).collect()
+    }
+
+    /// Why a link that has said who it is may not stay.
+    fn objection(&self, now: Moment, link: LinkId) -> Option<Refusal> {
+        let info = self.links.get(&link)?.info.as_ref()?;
+        self.admission.objection(now, info, self.n_inbound)
+    }
+
+    fn refuse(&mut self, now: Moment, link: LinkId, refusal: Refusal, out: &mut Vec<Effect>) {
+        let Refusal { reason, detail, n } = refusal;
+        let note = Decision::new(now, Kind::Refused, reason.code().to_owned()).detail(detail);
+        let note = match n {
+            Some(n) => note.count("connections", n),
+            None => note,
+        };
+        out.extend(self.note(link, note));
+        self.tell_close(link, reason, detail, out);
+    }
+
+    /// A decision about a link.
+    fn note(&self, link: LinkId, note: Decision) -> Option<Effect> {
+        let row = self.links.get(&link)?;
+        let id = row.info.as_ref().map(|info| info.id);
+        Some(Effect::Note(note.link(link).peer(id).addr(row.remote.clone())))
     }
 
     fn activate(&mut self, now: Moment, link: LinkId, out: &mut Vec<Effect>) {
@@ -259,6 +413,9 @@ impl<H> PeerTable<H> {
         if let Some(row) = self.links.get_mut(&link) {
             row.state = State::Closing;
         }
+        if reason.is_violation() {
+            self.blame(now, link, reason, out);
+        }
         let Some(id) = id else { return };
         if self.contending.get(&id) == Some(&link) {
             self.contending.remove(&id);
@@ -267,7 +424,10 @@ impl<H> PeerTable<H> {
             && !self.stopping
             && let Some(next) = self.contending.remove(&id)
         {
-            self.activate(now, next, out);
+            match self.objection(now, next) {
+                Some(refusal) => self.refuse(now, next, refusal, out),
+                None => self.activate(now, next, out),
+            }
         }
     }
 
@@ -280,7 +440,9 @@ impl<H> PeerTable<H> {
         out: &mut Vec<Effect>,
     ) {
         self.closing(link, now, reason, out);
-        self.links.remove(&link);
+        if let Some(row) = self.links.remove(&link).filter(|row| row.is_counted) {
+            self.admission.leave(&row.remote);
+        }
     }
 
     /// A peer answered a ping.
@@ -301,9 +463,11 @@ impl<H> PeerTable<H> {
             .collect();
         for id in overdue {
             if let Some(link) = self.contending.remove(&id) {
-                self.tell_close(link, CloseReason::Duplicate, "there is already a session", out);
+                let stays = self.active.get(&id).copied().unwrap_or(link);
+                self.drop_duplicate(now, link, stays, NOT_CHOSEN, out);
             }
         }
+        self.end_bans(now, out);
     }
 
     fn contender_due(&self, link: LinkId) -> Option<Moment> {
@@ -316,7 +480,8 @@ impl<H> PeerTable<H> {
     /// When to call [`tick`](Self::tick) next.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        self.contending.values().filter_map(|link| self.contender_due(*link)).min()
+        let contenders = self.contending.values().filter_map(|link| self.contender_due(*link));
+        contenders.chain(self.admission.bans.deadline()).min()
     }
 
     /// The operator or the program wants a peer gone. Whether there is such a peer.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::testkit::minimal_hello as hello;
+use crate::{peer::ChannelSecurity, proto::bans::Target, testkit::minimal_hello as hello};
 
 const ME: u128 = 50;
 
@@ -13,26 +13,46 @@ fn at(secs: u64) -> Moment {
 struct Harness {
     table: PeerTable<()>,
     out: Vec<Effect>,
+    /// What was noted, apart from the rest.
+    notes: Vec<Decision>,
     n_links: u64,
 }
+
+const LOCAL: &str = "127.0.0.1:1";
+
+const PROVEN: Channel = Channel { security: ChannelSecurity::Vouched, key: None };
 
 impl Harness {
     fn new(me: u128) -> Self {
         let limits = LimitsConfig { max_inbound: 3, max_unfinished: 2, ..LimitsConfig::default() };
-        Self { table: PeerTable::new(NodeId::from_u128(me), limits), out: vec![], n_links: 0 }
+        Self::with(me, limits)
+    }
+
+    fn with(me: u128, limits: LimitsConfig) -> Self {
+        let trust = TrustConfig { max_bans: 2, ..TrustConfig::default() };
+        let table = PeerTable::new(NodeId::from_u128(me), limits, &trust, 1);
+        Self { table, out: vec![], notes: vec![], n_links: 0 }
     }
 
     fn open(&mut self, direction: Direction) -> LinkId {
+        self.open_from(direction, LOCAL)
+    }
+
+    fn open_from(&mut self, direction: Direction, remote: &str) -> LinkId {
         self.n_links += 1;
         let link = LinkId(self.n_links);
-        let remote = "127.0.0.1:1".parse().unwrap();
-        self.table.opened(link, direction, remote, (), &mut self.out);
+        let remote = remote.parse().unwrap();
+        self.table.opened(at(self.n_links), link, direction, remote, (), &mut self.out);
         link
     }
 
     fn greet(&mut self, link: LinkId, id: u128) -> Vec<Effect> {
-        self.table.greeted(at(0), link, hello(id), Channel::PLAINTEXT, &mut self.out);
-        std::mem::take(&mut self.out)
+        self.greet_over(link, id, Channel::PLAINTEXT)
+    }
+
+    fn greet_over(&mut self, link: LinkId, id: u128, channel: Channel) -> Vec<Effect> {
+        self.table.greeted(at(link.0), link, hello(id), channel, &mut self.out);
+        self.take()
     }
 
     fn session(&mut self, direction: Direction, id: u128) -> (LinkId, Vec<Effect>) {
@@ -40,13 +60,39 @@ impl Harness {
         (link, self.greet(link, id))
     }
 
+    /// An inbound session from somewhere.
+    fn from(&mut self, remote: &str, id: u128) -> (LinkId, Vec<Effect>) {
+        let link = self.open_from(Direction::Inbound, remote);
+        (link, self.greet(link, id))
+    }
+
     fn closed(&mut self, link: LinkId) -> Vec<Effect> {
         self.table.closed(link, at(1), &CloseReason::Gone, &mut self.out);
-        std::mem::take(&mut self.out)
+        self.take()
+    }
+
+    /// What came out, without the notes.
+    fn take(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for effect in std::mem::take(&mut self.out) {
+            match effect {
+                Effect::Note(decision) => self.notes.push(decision),
+                other => effects.push(other),
+            }
+        }
+        effects
+    }
+
+    fn noted(&mut self) -> Vec<(Kind, String)> {
+        self.notes.drain(..).map(|note| (note.kind, note.reason.into_owned())).collect()
     }
 
     fn active(&self) -> Vec<(u128, LinkId)> {
         self.table.peers().map(|p| (p.id.as_u128(), p.link)).collect()
+    }
+
+    fn n_inbound(&self) -> usize {
+        self.table.peers().filter(|p| p.direction == Direction::Inbound).count()
     }
 }
 
@@ -55,34 +101,14 @@ fn admits(effects: &[Effect]) -> Vec<LinkId> {
 }
 
 fn closes(effects: &[Effect]) -> Vec<(LinkId, &str)> {
-    let close = |e: &'_ Effect| match e {
-        Effect::Close(link, reason, _) => Some((*link, reason.clone())),
-        _ => None,
-    };
-    let found: Vec<_> = effects.iter().filter_map(close).collect();
-    found
-        .into_iter()
-        .map(|(link, reason)| {
-            let code = CloseReason::SENT.iter().position(|r| *r == reason).unwrap();
-            (link, CLOSE_CODES[code])
-        })
-        .collect()
+    let mut closes = Vec::new();
+    for effect in effects {
+        if let Effect::Close(link, reason, _) = effect {
+            closes.push((*link, reason.code()));
+        }
+    }
+    closes
 }
-
-const CLOSE_CODES: [&str; 12] = [
-    "shutdown",
-    "self",
-    "duplicate",
-    "full",
-    "wrong-network",
-    "protocol",
-    "too-large",
-    "timeout",
-    "slow",
-    "feeler",
-    "requested",
-    "internal",
-];
 
 #[test]
 fn a_newcomer_is_admitted_and_its_end_is_told() {
@@ -147,10 +173,11 @@ fn a_contender_that_nobody_chooses_is_closed_after_a_while() {
     let mut h = Harness::new(ME);
     h.session(Direction::Outbound, 7);
     let (second, _) = h.session(Direction::Outbound, 7);
-    assert_eq!(h.table.deadline(), Some(at(5)));
-    h.table.tick(at(5), &mut h.out);
-    assert_eq!(closes(&std::mem::take(&mut h.out)), [(second, "duplicate")]);
+    assert_eq!(h.table.deadline(), Some(at(7)));
+    h.table.tick(at(7), &mut h.out);
+    assert_eq!(closes(&h.take()), [(second, "duplicate")]);
     assert_eq!(h.table.deadline(), None);
+    assert_eq!(h.noted(), [(Kind::Duplicate, "not-chosen".to_owned())]);
 }
 
 #[test]
@@ -172,7 +199,7 @@ fn the_oldest_unfinished_handshake_makes_room_for_the_newest() {
     let oldest = h.open(Direction::Inbound);
     h.open(Direction::Inbound);
     h.open(Direction::Inbound);
-    assert_eq!(closes(&std::mem::take(&mut h.out)), [(oldest, "full")]);
+    assert_eq!(closes(&h.take()), [(oldest, "full")]);
     assert_eq!(h.greet(oldest, 9), []);
 }
 
@@ -182,48 +209,93 @@ fn shutdown_closes_all_and_all_that_come_later() {
     h.session(Direction::Inbound, 1);
     h.open(Direction::Outbound);
     h.table.shut_down(&mut h.out);
-    assert_eq!(closes(&std::mem::take(&mut h.out)).len(), 2);
+    assert_eq!(closes(&h.take()).len(), 2);
     let late = h.open(Direction::Inbound);
-    assert_eq!(closes(&std::mem::take(&mut h.out)), [(late, "shutdown")]);
+    assert_eq!(closes(&h.take()), [(late, "shutdown")]);
 }
 
 #[derive(Debug, Clone)]
 enum Step {
-    Open(bool),
-    Greet(u64, u128),
-    Close(u64),
+    Open(bool, u8),
+    Greet(u64, u128, bool),
+    Close(u64, bool),
     Disconnect(u128),
+    Ban(u128, u8, bool),
+    Unban(u128),
     Tick(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        any::<bool>().prop_map(Step::Open),
-        (1u64..30, 48u128..54).prop_map(|(l, id)| Step::Greet(l, id)),
-        (1u64..30).prop_map(Step::Close),
-        (48u128..54).prop_map(Step::Disconnect),
-        (0u64..100).prop_map(Step::Tick),
+        4 => (any::<bool>(), 0u8..6).prop_map(|(inbound, from)| Step::Open(inbound, from)),
+        4 => (1u64..40, 48u128..56, any::<bool>()).prop_map(|(l, id, p)| Step::Greet(l, id, p)),
+        2 => (1u64..40, any::<bool>()).prop_map(|(l, bad)| Step::Close(l, bad)),
+        1 => (48u128..56).prop_map(Step::Disconnect),
+        1 => (48u128..56, 0u8..6, any::<bool>()).prop_map(|(id, n, net)| Step::Ban(id, n, net)),
+        1 => (48u128..56).prop_map(Step::Unban),
+        1 => (0u64..5000).prop_map(Step::Tick),
     ]
+}
+
+/// Six places: two of one address, one beside it, two elsewhere, one on this machine.
+fn place(n: u8) -> &'static str {
+    let all = ["8.8.8.1:1", "8.8.8.1:2", "8.8.8.2:1", "9.9.9.9:1", "[2001:db8::1]:1", LOCAL];
+    all[usize::from(n)]
+}
+
+impl Harness {
+    fn step(&mut self, now: &mut u64, step: Step) {
+        let moment = at(*now);
+        match step {
+            Step::Open(inbound, from) => {
+                let direction = if inbound { Direction::Inbound } else { Direction::Outbound };
+                self.open_from(direction, place(from));
+            }
+            Step::Greet(link, id, proven) => {
+                let channel = if proven { PROVEN } else { Channel::PLAINTEXT };
+                self.table.greeted(moment, LinkId(link), hello(id), channel, &mut self.out);
+            }
+            Step::Close(link, bad) => {
+                let reason = if bad { CloseReason::Protocol } else { CloseReason::Gone };
+                self.table.closed(LinkId(link), moment, &reason, &mut self.out);
+            }
+            Step::Disconnect(id) => {
+                let id = NodeId::from_u128(id);
+                self.table.disconnect(id, &CloseReason::Requested, &mut self.out);
+            }
+            Step::Ban(id, n, net) => {
+                let ip = place(n).parse::<HostPort>().unwrap().ip().unwrap();
+                let id = Target::Node(NodeId::from_u128(id));
+                let target = if net { Target::of_ip(ip) } else { id };
+                let lasts = Duration::from_secs(100);
+                let _may_be_full =
+                    self.table.ban(moment, target, lasts, String::new(), &mut self.out);
+            }
+            Step::Unban(id) => {
+                self.table.unban(moment, Target::Node(NodeId::from_u128(id)), &mut self.out);
+            }
+            Step::Tick(secs) => {
+                *now += secs;
+                self.table.tick(at(*now), &mut self.out);
+            }
+        }
+    }
 }
 
 proptest! {
     #[test]
-    fn the_invariants_hold_in_every_order(steps in proptest::collection::vec(step(), 1..120)) {
-        let mut h = Harness::new(ME);
+    fn the_invariants_hold_in_every_order(steps in proptest::collection::vec(step(), 1..150)) {
+        let limits = LimitsConfig {
+            max_inbound: 3,
+            max_unfinished: 2,
+            max_per_address: 2,
+            max_per_subnet: 3,
+        };
+        let (mut h, mut now) = (Harness::with(ME, limits), 0);
         let mut up = std::collections::BTreeSet::new();
         for step in steps {
-            match step {
-                Step::Open(inbound) => {
-                    h.open(if inbound { Direction::Inbound } else { Direction::Outbound });
-                }
-                Step::Greet(link, id) => h.table.greeted(at(0), LinkId(link), hello(id), Channel::PLAINTEXT, &mut h.out),
-                Step::Close(link) => h.table.closed(LinkId(link), at(1), &CloseReason::Gone, &mut h.out),
-                Step::Disconnect(id) => {
-                    h.table.disconnect(NodeId::from_u128(id), &CloseReason::Requested, &mut h.out);
-                }
-                Step::Tick(secs) => h.table.tick(at(secs), &mut h.out),
-            }
-            for effect in std::mem::take(&mut h.out) {
+            h.step(&mut now, step);
+            for effect in h.take() {
                 match effect {
                     Effect::Up(info) => prop_assert!(up.insert(info.id), "up twice"),
                     Effect::Down(info, _) => prop_assert!(up.remove(&info.id), "down without up"),
@@ -233,9 +305,20 @@ proptest! {
             let active: Vec<_> = h.table.peers().map(|p| p.id).collect();
             prop_assert!(!active.contains(&NodeId::from_u128(ME)));
             prop_assert_eq!(&active, &up.iter().copied().collect::<Vec<_>>());
-            let inbound = h.table.peers().filter(|p| p.direction == Direction::Inbound).count();
-            prop_assert_eq!(inbound, h.table.n_inbound);
+            prop_assert_eq!(h.n_inbound(), h.table.n_inbound);
+            prop_assert!(h.n_inbound() <= 3);
             prop_assert!(h.table.greeting.len() <= 2);
+            for ban in h.table.bans().filter(|ban| ban.until > at(now)) {
+                let is_banned = |p: &PeerInfo| ban.target.covers(Some(p.id), p.remote.ip());
+                prop_assert!(!h.table.peers().any(is_banned), "a banned peer");
+            }
         }
+        for link in 1..=h.n_links {
+            h.table.closed(LinkId(link), at(now), &CloseReason::Gone, &mut h.out);
+        }
+        prop_assert_eq!((h.table.n_links(), h.table.admission.n_counted()), (0, 0));
     }
 }
+
+#[path = "peer_table/room_tests.rs"]
+mod room;

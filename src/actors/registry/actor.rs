@@ -1,46 +1,55 @@
 //! The shell of the [`PeerTable`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use super::{
+    bans::Saving,
     directory::Directory,
     messages::{
-        Announce, Disconnect, Elsewhere, LinkEvent, LinkNews, Peer, PeerEvent, PeerList, ShutDown,
-        Stop, Subscribe,
+        Announce, Disconnect, Elsewhere, LinkEvent, LinkNews, Peer, PeerEvent, PeerList, SaveBans,
+        ShutDown, Stop, Subscribe,
     },
+    setup::RegistrySetup,
 };
 use crate::{
     actors::{
+        discovery::BanNews,
         journal::JournalPort,
         session::{Control, PeerHandle, SessionHandle},
         vital::Vital,
     },
     address::HostPort,
     clock::{Clock, Moment},
-    config::LimitsConfig,
     ids::NodeId,
     peer::PeerInfo,
     proto::{
+        admission::Spared,
         journal::{Decision, Kind},
         peer_table::{Effect, PeerTable},
     },
     reason::CloseReason,
 };
 
+/// The longest that a timer is set for. Bans may last for years.
+const LONGEST_TIMER: Duration = Duration::from_secs(24 * 3600);
+
 /// The registry.
 #[derive(Debug)]
 pub struct Registry {
     // The machine.
-    table: PeerTable<Arc<SessionHandle>>,
-    effects: Vec<Effect>,
-    clock: Clock,
+    pub(super) table: PeerTable<Arc<SessionHandle>>,
+    pub(super) effects: Vec<Effect>,
+    pub(super) clock: Clock,
     // The ways out.
     directory: Directory,
     subscribers: Vec<Recipient<PeerEvent>>,
-    journal: JournalPort,
+    pub(super) journal: JournalPort,
+    pub(super) store: Option<Recipient<SaveBans>>,
+    /// Who hears of bans.
+    pub(super) ban_listener: Option<Recipient<BanNews>>,
     /// Who waits for the last link to go.
     emptied: Vec<oneshot::Sender<()>>,
     // The rest.
@@ -51,33 +60,42 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The registry of the node with this id. The directory is its to write.
+    /// A registry made of this.
     #[must_use]
-    pub fn new(
-        me: NodeId,
-        limits: LimitsConfig,
-        clock: Clock,
-        directory: Directory,
-        journal: JournalPort,
-        vital: Option<Vital>,
-    ) -> Self {
+    pub fn new(setup: RegistrySetup) -> Self {
+        let mut table = PeerTable::new(setup.me, setup.limits, &setup.trust, setup.key);
+        table.spare(Spared::new(&setup.bootstrap));
+        let mut effects = Vec::new();
+        table.take_up(setup.clock.now(), setup.bans, &mut effects);
         Self {
-            table: PeerTable::new(me, limits),
-            effects: Vec::new(),
-            clock,
-            directory,
+            table,
+            effects,
+            clock: setup.clock,
+            directory: setup.directory,
             subscribers: Vec::new(),
-            journal,
+            journal: setup.journal,
+            store: setup.store,
+            ban_listener: None,
             emptied: Vec::new(),
             announce: None,
             elsewhere: Arc::default(),
             timer: None,
-            _vital: vital,
+            _vital: setup.vital,
         }
     }
 
-    /// Does what the table wants done, then sets the timer to what it wants next.
-    fn apply(&mut self, now: Moment, ctx: &mut Context<Self>) {
+    /// Does what the table wants done, and has kept what is to be.
+    fn step(&mut self, now: Moment, ctx: &mut Context<Self>) {
+        if let Some(saving) = self.apply(now, ctx) {
+            ctx.spawn(saving.into_actor(self).map(|_is_kept, _, _| ()));
+        }
+    }
+
+    /// Does what the table wants done, then sets the timer to what it wants next. What is to be kept
+    /// is on its way to the store when this returns.
+    #[must_use]
+    pub(super) fn apply(&mut self, now: Moment, ctx: &mut Context<Self>) -> Option<Saving> {
+        let mut changes = Vec::new();
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Admit(link) => {
@@ -91,6 +109,9 @@ impl Registry {
                 }
                 Effect::Up(info) => self.up(now, info),
                 Effect::Down(info, reason) => self.down(now, info, reason),
+                Effect::Keep(change) => changes.push(change),
+                Effect::Standing(standing) => self.report(standing),
+                Effect::Note(decision) => self.journal.note(decision),
             }
         }
         if self.table.n_links() == 0 {
@@ -100,6 +121,7 @@ impl Registry {
             }
         }
         self.arm(ctx);
+        self.keep(changes)
     }
 
     fn control(&self, link: crate::ids::LinkId, control: Control) {
@@ -122,7 +144,8 @@ impl Registry {
         let peer = Peer { info, handle };
         let note = Decision::new(now, Kind::SessionDown, reason.code().to_owned());
         let by = if matches!(reason, CloseReason::Peer(_)) { "said the peer" } else { "" };
-        self.note(note.detail(by), &peer.info);
+        let secs = now.since(peer.info.since).as_secs();
+        self.note(note.detail(by).number("secs", secs), &peer.info);
         self.publish(&PeerEvent::Down { peer, reason });
     }
 
@@ -153,11 +176,12 @@ impl Registry {
             ctx.cancel_future(timer);
         }
         if let Some(due) = due {
-            let timer = ctx.run_later(self.clock.until(due), |registry, ctx| {
+            let pause = self.clock.until(due).min(LONGEST_TIMER);
+            let timer = ctx.run_later(pause, |registry, ctx| {
                 registry.timer = None;
                 let now = registry.clock.now();
                 registry.table.tick(now, &mut registry.effects);
-                registry.apply(now, ctx);
+                registry.step(now, ctx);
             });
             self.timer = Some((due, timer));
         }
@@ -166,6 +190,10 @@ impl Registry {
 
 impl Actor for Registry {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.step(self.clock.now(), ctx);
+    }
 }
 
 impl Handler<LinkEvent> for Registry {
@@ -176,7 +204,7 @@ impl Handler<LinkEvent> for Registry {
         let out = &mut self.effects;
         match news {
             LinkNews::Opened { direction, remote, handle } => {
-                self.table.opened(link, direction, remote, handle, out);
+                self.table.opened(now, link, direction, remote, handle, out);
             }
             LinkNews::Greeted(hello, channel) => {
                 self.table.greeted(now, link, *hello, channel, out);
@@ -185,7 +213,7 @@ impl Handler<LinkEvent> for Registry {
             LinkNews::Closing(reason) => self.table.closing(link, now, &reason, out),
             LinkNews::Closed(reason) => self.table.closed(link, now, &reason, out),
         }
-        self.apply(now, ctx);
+        self.step(now, ctx);
     }
 }
 
@@ -215,7 +243,7 @@ impl Handler<Disconnect> for Registry {
 
     fn handle(&mut self, Disconnect { id, reason }: Disconnect, ctx: &mut Context<Self>) -> bool {
         let found = self.table.disconnect(id, &reason, &mut self.effects);
-        self.apply(self.clock.now(), ctx);
+        self.step(self.clock.now(), ctx);
         found
     }
 }
@@ -243,7 +271,7 @@ impl Handler<ShutDown> for Registry {
         let (done, waiting) = oneshot::channel();
         self.emptied.push(done);
         self.table.shut_down(&mut self.effects);
-        self.apply(self.clock.now(), ctx);
+        self.step(self.clock.now(), ctx);
         Box::pin(async move {
             // An error would mean that the registry itself is gone, and with it all links.
             let _gone = waiting.await;

@@ -5,10 +5,15 @@ use std::{sync::Arc, time::Duration};
 use actix::prelude::*;
 
 use crate::{
-    actors::session::{PeerHandle, SessionHandle},
+    actors::{
+        discovery::BanNews,
+        session::{PeerHandle, SessionHandle},
+    },
     address::HostPort,
+    clock::Moment,
     ids::{LinkId, NodeId},
     peer::{Channel, Direction, PeerInfo},
+    proto::bans::{Ban, BanChange, BanError, Target},
     reason::CloseReason,
     wire::Hello,
 };
@@ -89,6 +94,58 @@ pub struct Disconnect {
     pub id: NodeId,
     /// The reason it is told.
     pub reason: CloseReason,
+}
+
+/// Bans a target and closes what it has here, with `banned`. Answered when the ban is kept, if there
+/// is a store.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Ban, BanError>")]
+pub struct BanTarget {
+    /// Who.
+    pub target: Target,
+    /// From now.
+    pub lasts: Duration,
+    /// The operator's words.
+    pub note: String,
+}
+
+/// Takes back what is held against a target, a discouragement included. Whether there was anything.
+/// Answered when that is kept, if there is a store; a store that fails is noted in the journal.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct LiftBan(pub Target);
+
+/// Asks for the bans, by target.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<Ban>")]
+pub struct BanList;
+
+/// Asks who is discouraged until when, by target.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<(Target, Moment)>")]
+pub struct DiscouragedList;
+
+/// Has what is held against whom told to an actor: what there is now, and every later change. One
+/// actor; a second one takes the first one's place.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReportBans(pub Recipient<BanNews>);
+
+/// To the store: changes of the bans, in order. Whether they are kept. One per change that the
+/// operator makes, and one when bans end.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct SaveBans(pub Vec<BanChange>);
+
+/// From discovery: what the name of a bootstrap stands for now. Who is there is never discouraged by
+/// itself.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct BootstrapResolved {
+    /// The name, as the operator gave it.
+    pub name: HostPort,
+    /// Its addresses.
+    pub addrs: Vec<HostPort>,
 }
 
 /// From discovery: where this node can be dialled, to be told to peers.

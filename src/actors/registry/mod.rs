@@ -5,17 +5,22 @@
 //!
 //! * I1: every link that was opened is answered by a verdict after its hello.
 //! * I2: subscribers hear `Up` and `Down` of a peer alternately, in order.
+//! * I3: a ban is answered when it is kept, or with the news that it could not be.
 
 mod actor;
+mod bans;
 mod directory;
 mod messages;
+mod setup;
 
 pub use actor::Registry;
 pub use directory::{Directory, Sent};
 pub use messages::{
-    Announce, Disconnect, Elsewhere, LinkEvent, LinkNews, Peer, PeerEvent, PeerList, ShutDown,
-    Stop, Subscribe,
+    Announce, BanList, BanTarget, BootstrapResolved, Disconnect, DiscouragedList, Elsewhere,
+    LiftBan, LinkEvent, LinkNews, Peer, PeerEvent, PeerList, ReportBans, SaveBans, ShutDown, Stop,
+    Subscribe,
 };
+pub use setup::RegistrySetup;
 
 #[cfg(test)]
 mod tests;

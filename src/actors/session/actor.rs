@@ -99,6 +99,8 @@ pub struct Session {
     throttlings: u64,
     /// Messages of msgtypes that nobody registered.
     unknown: u64,
+    /// It closes since it was told to; whoever told it has noted why.
+    is_told: bool,
 }
 
 impl Session {
@@ -149,6 +151,7 @@ impl Session {
                 throttled: None,
                 throttlings: 0,
                 unknown: 0,
+                is_told: false,
             }
         })
     }
@@ -365,6 +368,7 @@ impl Handler<Control> for Session {
         match control {
             Control::Admit { announce } => self.admitted(now, announce.as_ref()),
             Control::Close { reason, detail, elsewhere } => {
+                self.is_told = !self.link.is_closing();
                 self.end(now, reason, detail.to_owned(), Farewell::Elsewhere(elsewhere));
             }
         }

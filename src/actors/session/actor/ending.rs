@@ -96,7 +96,7 @@ impl Session {
         }
         let is_trouble =
             !matches!(reason, CloseReason::Gone | CloseReason::Shutdown | CloseReason::Peer(_));
-        if is_trouble && self.origin.dial.is_none() {
+        if is_trouble && !self.is_told && self.origin.dial.is_none() {
             let note = Decision::new(now, Kind::Refused, reason.code().to_owned());
             let note = note.detail(detail.to_owned()).addr(self.origin.remote.clone());
             self.env.journal.note(note.link(self.id).peer(self.peer.as_ref().map(PeerHandle::id)));
