@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
+use actix::prelude::*;
+
 use super::*;
 use crate::{
+    actors::{discovery::BanNews, session::Control},
     config::LimitsConfig,
     ids::NodeId,
     peer::Direction,
+    proto::{
+        bans::{Ban, BanChange, BanError, Target, Verdict},
+        journal::{Decision, JournalQuery, Kind},
+    },
     reason::CloseReason,
     testkit::{FakeSession, Probe, TestRegistry, settle},
     wire::Encoded,
@@ -147,4 +154,219 @@ async fn shutting_down_waits_for_the_last_link() {
     session.close(CloseReason::Shutdown);
     unfinished.close(CloseReason::Shutdown);
     assert!(down.await.unwrap().is_ok());
+}
+
+// --- Who is not wanted ----------------------------------------------------------------------
+
+/// A store that keeps what it is told, as long as it can.
+#[derive(Default, Clone)]
+struct Store {
+    kept: std::sync::Arc<parking_lot::Mutex<Vec<BanChange>>>,
+    is_broken: bool,
+}
+
+impl Actor for Store {
+    type Context = Context<Self>;
+}
+
+impl Handler<SaveBans> for Store {
+    type Result = bool;
+
+    fn handle(&mut self, SaveBans(changes): SaveBans, _: &mut Context<Self>) -> bool {
+        if !self.is_broken {
+            self.kept.lock().extend(changes);
+        }
+        !self.is_broken
+    }
+}
+
+fn net(text: &str) -> Target {
+    text.parse().unwrap()
+}
+
+fn ban_of(text: &str) -> BanTarget {
+    BanTarget { target: net(text), lasts: Duration::from_secs(60), note: "why".to_owned() }
+}
+
+fn from(registry: &TestRegistry, link: u64, remote: &str) -> FakeSession {
+    let remote = remote.parse().unwrap();
+    FakeSession::open_from(&registry.links(), link, Direction::Inbound, remote)
+}
+
+async fn noted(registry: &TestRegistry, kind: Kind) -> Vec<Decision> {
+    registry.journal(JournalQuery { kind: Some(kind), ..JournalQuery::default() }).await
+}
+
+#[actix::test]
+async fn a_ban_closes_refuses_is_kept_and_ends() {
+    tokio::time::pause();
+    let store = Store::default();
+    let recipient = store.clone().start().recipient();
+    let registry = TestRegistry::with(ME, |setup| setup.store = Some(recipient));
+    let news = Probe::<BanNews>::start();
+    registry.addr.do_send(ReportBans(news.recipient()));
+    let session = from(&registry, 1, "8.8.8.8:1");
+    session.greet(7);
+    let ban = registry.addr.send(ban_of("8.8.8.0/24")).await.unwrap().unwrap();
+    assert_eq!(session.told_to_close().await.as_deref(), Some("banned"));
+    assert_eq!(peers(&registry).await, []);
+    assert_eq!(registry.addr.send(BanList).await.unwrap(), std::slice::from_ref(&ban));
+    assert_eq!(*store.kept.lock(), [BanChange::Put(ban.clone())]);
+    assert_eq!(news.expect().await.until, Some(ban.until));
+    assert_eq!(from(&registry, 2, "8.8.8.9:1").told_to_close().await.as_deref(), Some("banned"));
+
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(*store.kept.lock(), [BanChange::Put(ban.clone()), BanChange::Lifted(ban.target)]);
+    assert_eq!(news.expect().await.until, None);
+    let later = from(&registry, 3, "8.8.8.8:1");
+    later.greet(7);
+    assert!(later.is_admitted().await);
+    assert_eq!(noted(&registry, Kind::Banned).await.len(), 1);
+    assert_eq!(noted(&registry, Kind::BanExpired).await.len(), 1);
+    let refused = noted(&registry, Kind::Refused).await;
+    assert_eq!(refused[0].addr, Some("8.8.8.9:1".parse().unwrap()));
+}
+
+#[actix::test]
+async fn a_ban_that_is_taken_back_holds_no_longer() {
+    tokio::time::pause();
+    let store = Store::default();
+    let recipient = store.clone().start().recipient();
+    let registry = TestRegistry::with(ME, |setup| setup.store = Some(recipient));
+    registry.addr.send(ban_of("8.8.8.8")).await.unwrap().unwrap();
+    assert!(!registry.addr.send(LiftBan(net("8.8.8.9"))).await.unwrap());
+    assert!(registry.addr.send(LiftBan(net("8.8.8.8"))).await.unwrap());
+    assert_eq!(store.kept.lock().last(), Some(&BanChange::Lifted(net("8.8.8.8"))));
+    let session = from(&registry, 1, "8.8.8.8:1");
+    session.greet(7);
+    assert!(session.is_admitted().await);
+    assert_eq!(noted(&registry, Kind::Unbanned).await.len(), 1);
+}
+
+#[actix::test]
+async fn a_ban_that_cannot_be_kept_holds_for_this_run_and_says_so() {
+    tokio::time::pause();
+    let recipient = Store { is_broken: true, ..Store::default() }.start().recipient();
+    let registry = TestRegistry::with(ME, |setup| setup.store = Some(recipient));
+    let answer = registry.addr.send(ban_of("8.8.8.8")).await.unwrap();
+    assert!(matches!(answer, Err(BanError::NotKept(ban)) if ban.target == net("8.8.8.8")));
+    assert_eq!(from(&registry, 1, "8.8.8.8:1").told_to_close().await.as_deref(), Some("banned"));
+    assert_eq!(noted(&registry, Kind::StoreFailed).await.len(), 1);
+}
+
+#[actix::test]
+async fn bans_of_an_earlier_run_hold_and_what_has_ended_is_dropped_from_the_store() {
+    tokio::time::pause();
+    let store = Store::default();
+    let recipient = store.clone().start().recipient();
+    let registry = TestRegistry::with(ME, |setup| {
+        let (now, note) = (setup.clock.now(), String::new());
+        let ban = |text, until| Ban { target: net(text), since: now, until, note: note.clone() };
+        setup.bans = vec![ban("8.8.8.8", now), ban("9.9.9.9", now + Duration::from_secs(9))];
+        setup.store = Some(recipient);
+    });
+    settle().await;
+    assert_eq!(*store.kept.lock(), [BanChange::Lifted(net("8.8.8.8"))]);
+    assert_eq!(from(&registry, 1, "9.9.9.9:1").told_to_close().await.as_deref(), Some("banned"));
+    let news = Probe::<BanNews>::start();
+    registry.addr.do_send(ReportBans(news.recipient()));
+    assert_eq!(news.take().await.len(), 1, "who listens late hears what holds");
+}
+
+#[actix::test]
+async fn a_full_registry_lets_a_newcomer_from_elsewhere_in() {
+    tokio::time::pause();
+    let limits = LimitsConfig { max_inbound: 4, ..LimitsConfig::default() };
+    let registry = TestRegistry::with_limits(ME, limits);
+    let events = Probe::<PeerEvent>::start();
+    registry.subscribe(events.recipient()).await;
+    let addrs = std::sync::Arc::from([("7.7.7.7:7".parse().unwrap(), NodeId::from_u128(70))]);
+    registry.addr.do_send(Elsewhere(addrs));
+    let mut sessions = Vec::new();
+    for n in 1..=4u64 {
+        let session = from(&registry, n, &format!("8.8.{n}.1:1"));
+        session.greet_proven(u128::from(n));
+        assert!(session.is_admitted().await);
+        sessions.push(session);
+    }
+    assert_eq!(events.take().await.len(), 4);
+    let newcomer = from(&registry, 9, "9.9.9.9:1");
+    newcomer.greet(9);
+    assert!(newcomer.is_admitted().await);
+    let told = sessions[3].control.take().await;
+    assert!(matches!(&told[..], [Control::Close { reason: CloseReason::Full, elsewhere, .. }]
+        if elsewhere.len() == 1));
+    let events = events.take().await;
+    assert!(matches!(&events[..],
+        [PeerEvent::Down { reason: CloseReason::Full, .. }, PeerEvent::Up(up)]
+        if up.info.id.as_u128() == 9));
+    let evicted = &noted(&registry, Kind::Evicted).await[0];
+    assert_eq!(evicted.peer, Some(NodeId::from_u128(4)));
+    assert_eq!(evicted.numbers.get("group"), Some(4));
+}
+
+#[actix::test]
+async fn who_breaks_the_protocol_is_not_wanted_for_an_hour() {
+    tokio::time::pause();
+    let registry = TestRegistry::start(ME);
+    let news = Probe::<BanNews>::start();
+    registry.addr.do_send(ReportBans(news.recipient()));
+    let session = from(&registry, 1, "8.8.8.8:1");
+    session.greet_proven(7);
+    session.closing(CloseReason::Protocol);
+    session.close(CloseReason::Protocol);
+    let told = news.expect().await;
+    assert_eq!(
+        (told.target, told.verdict),
+        (Target::Node(NodeId::from_u128(7)), Verdict::Discouraged)
+    );
+    assert_eq!(registry.addr.send(DiscouragedList).await.unwrap().len(), 1);
+    let again = from(&registry, 2, "9.9.9.9:1");
+    again.greet_proven(7);
+    assert_eq!(again.told_to_close().await.as_deref(), Some("discouraged"));
+    again.close(CloseReason::Discouraged);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let later = from(&registry, 3, "9.9.9.9:1");
+    later.greet_proven(7);
+    assert!(later.is_admitted().await);
+    assert_eq!(noted(&registry, Kind::Discouraged).await[0].reason, "protocol");
+}
+
+#[actix::test]
+async fn a_bootstrap_is_not_discouraged_by_itself() {
+    tokio::time::pause();
+    let registry = TestRegistry::with(ME, |setup| {
+        setup.bootstrap =
+            ["8.8.8.8:1", "seed.example:1"].map(|text| text.parse().unwrap()).to_vec();
+    });
+    let name = "seed.example:1".parse().unwrap();
+    registry.addr.do_send(BootstrapResolved { name, addrs: vec!["9.9.9.9:1".parse().unwrap()] });
+    for (link, remote) in [(1, "8.8.8.8:1"), (2, "9.9.9.9:1")] {
+        let remote = remote.parse().unwrap();
+        let links = registry.links();
+        let session = FakeSession::open_from(&links, link, Direction::Outbound, remote);
+        session.greet_proven(u128::from(link));
+        session.close(CloseReason::Protocol);
+    }
+    assert_eq!(registry.addr.send(DiscouragedList).await.unwrap(), []);
+}
+
+#[actix::test]
+async fn a_flood_of_refused_connections_leaves_the_journal_readable() {
+    tokio::time::pause();
+    let registry = TestRegistry::start(ME);
+    registry.addr.send(ban_of("8.8.8.0/24")).await.unwrap().unwrap();
+    for link in 1..=2000 {
+        let session = from(&registry, link, &format!("8.8.8.{}:1", link % 250));
+        session.close(CloseReason::Banned);
+        if link % 100 == 0 {
+            settle().await;
+        }
+    }
+    assert_eq!(noted(&registry, Kind::Banned).await.len(), 1);
+    let refused = noted(&registry, Kind::Refused).await;
+    let counted: u64 = refused.iter().map(|decision| decision.more + 1).sum();
+    assert_eq!((refused.len(), counted), (8, 2000));
+    let ip = Some("8.8.8.1".parse().unwrap());
+    assert_eq!(registry.journal(JournalQuery { ip, ..JournalQuery::default() }).await.len(), 1);
 }
