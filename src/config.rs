@@ -80,7 +80,7 @@ pub struct TrustConfig {
     /// The secret of a private network: whoever does not prove that it knows it is refused with
     /// `not-member`, before anything else is served. Proofs need encryption.
     pub network_key: Option<NetworkKey>,
-    /// How long an id or address that broke the protocol is discouraged.
+    /// How long an id or address that broke the protocol is discouraged; zero: not at all.
     pub discourage_for: Duration,
     /// Discouraged ids and addresses kept in mind; beyond it the one that ends first is dropped.
     pub max_discouraged: usize,
@@ -128,8 +128,8 @@ pub struct SessionConfig {
 /// How many sessions there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitsConfig {
-    /// Inbound sessions; beyond it a newcomer takes the place of the least useful one, or gets
-    /// `bye full`.
+    /// Inbound sessions; beyond it a newcomer takes the place of a session of a more crowded
+    /// network group ([`eviction`](crate::proto::eviction)), or gets `bye full`. Zero: none.
     pub max_inbound: usize,
     /// Inbound connections from one address; one more is refused as `full`. Not for loopback.
     pub max_per_address: usize,
@@ -338,6 +338,8 @@ impl NodeConfig {
             ("max-per-address", self.limits.max_per_address > 0),
             ("max-per-subnet", self.limits.max_per_subnet > 0),
             ("max-unfinished", self.limits.max_unfinished > 0),
+            ("max-discouraged", self.trust.max_discouraged > 0),
+            ("max-bans", self.trust.max_bans > 0),
             ("message-burst", self.session.message_burst > 0),
             ("messages-per-second", self.session.messages_per_second > 0),
             ("journal-entries", self.journal_entries > 0),

@@ -12,6 +12,7 @@
 //! * I4: `Up` and `Down` of a peer alternate, and every `Up` is followed by one `Down`.
 //! * I5: nobody who is banned is a peer.
 
+mod room;
 mod unwanted;
 
 use std::{
@@ -28,24 +29,12 @@ use crate::{
     proto::{
         admission::{Admission, Refusal, Spared},
         bans::{BanChange, Standing},
-        eviction::{self, Candidate, Ground},
+        eviction::Ground,
         journal::{Decision, Kind},
     },
     reason::CloseReason,
     wire::Hello,
 };
-
-/// How long the dialler of two sessions to one node waits for the other side to choose between
-/// them, before it drops the newer one itself.
-const CONTENDER_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Which of two connections with one node stays: a code, and words for the peer.
-type Rule = (&'static str, &'static str);
-
-const NEWER: Rule = ("newer-stays", "a newer session of yours took its place");
-const LOWER_ID: Rule = ("lower-id-stays", "the session dialled by the lower id stays");
-const NEWER_CONTENDER: Rule = ("newer-waits", "a newer connection waits in its place");
-const NOT_CHOSEN: Rule = ("not-chosen", "there is already a session");
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -229,112 +218,12 @@ impl<H> PeerTable<H> {
         }
     }
 
-    /// Two links to the same node. Dialled by different sides: the one dialled by the lower id
-    /// stays, which both sides know. Dialled by the same side: the side that was dialled lets the
-    /// newest win (the older may be dead without knowing), and the dialler waits for that choice,
-    /// since it may have seen the two hellos in another order.
-    fn choose(&mut self, now: Moment, old: LinkId, new: LinkId, id: NodeId, out: &mut Vec<Effect>) {
-        let direction = |link| self.links.get(&link).map(|row: &Row<H>| row.direction);
-        let (Some(old_direction), Some(new_direction)) = (direction(old), direction(new)) else {
-            return;
-        };
-        let preferred = if self.me < id { Direction::Outbound } else { Direction::Inbound };
-        match (old_direction, new_direction) {
-            (Direction::Inbound, Direction::Inbound) => self.replace(now, old, new, NEWER, out),
-            (Direction::Outbound, Direction::Outbound) => {
-                if let Some(previous) = self.contending.insert(id, new) {
-                    self.drop_duplicate(now, previous, new, NEWER_CONTENDER, out);
-                }
-                if let Some(row) = self.links.get_mut(&new) {
-                    row.state = State::Contending { due: now + CONTENDER_PATIENCE };
-                }
-            }
-            (_, Direction::Inbound) if preferred == Direction::Inbound => {
-                // An outbound session becomes an inbound one, for which there must be room.
-                if self.make_room(now, new, out) {
-                    self.replace(now, old, new, LOWER_ID, out);
-                }
-            }
-            (_, new_direction) if new_direction == preferred => {
-                self.replace(now, old, new, LOWER_ID, out);
-            }
-            _ => self.drop_duplicate(now, new, old, LOWER_ID, out),
-        }
-    }
-
-    fn replace(
-        &mut self,
-        now: Moment,
-        old: LinkId,
-        new: LinkId,
-        rule: Rule,
-        out: &mut Vec<Effect>,
-    ) {
-        self.retire(old, &CloseReason::Duplicate, out);
-        self.drop_duplicate(now, old, new, rule, out);
-        self.activate(now, new, out);
-    }
-
-    fn drop_duplicate(
-        &mut self,
-        now: Moment,
-        gone: LinkId,
-        stays: LinkId,
-        (code, detail): Rule,
-        out: &mut Vec<Effect>,
-    ) {
-        let note = Decision::new(now, Kind::Duplicate, code).number("stays", stays.0);
-        out.extend(self.note(gone, note));
-        self.tell_close(gone, CloseReason::Duplicate, detail, out);
-    }
-
     fn admit_if_room(&mut self, now: Moment, link: LinkId, id: NodeId, out: &mut Vec<Effect>) {
         let inbound = self.links.get(&link).is_some_and(|row| row.direction == Direction::Inbound);
         if !inbound || self.make_room(now, link, out) {
             debug_assert!(!self.active.contains_key(&id));
             self.activate(now, link, out);
         }
-    }
-
-    /// Whether there is room for an inbound newcomer, or somebody gives way; else it is refused.
-    fn make_room(&mut self, now: Moment, newcomer: LinkId, out: &mut Vec<Effect>) -> bool {
-        if self.n_inbound < self.limits.max_inbound {
-            return true;
-        }
-        let Some((ground, _)) = self.links.get(&newcomer).and_then(|row| row.ground.clone()) else {
-            return false;
-        };
-        let choice = eviction::choose(self.candidates(now), &ground, self.limits.max_inbound);
-        let figures = |note: Decision| {
-            let note = note.count("group", choice.group).count("protected", choice.protected);
-            note.count("inbound", self.n_inbound)
-        };
-        let Some(link) = choice.evicted else {
-            let note = figures(Decision::new(now, Kind::Refused, "full"));
-            out.extend(self.note(newcomer, note.detail("nobody gives way to it")));
-            self.tell_close(newcomer, CloseReason::Full, "no room for another session", out);
-            return false;
-        };
-        let note = figures(Decision::new(now, Kind::Evicted, "full"));
-        let whom = self.links.get(&newcomer).and_then(|row| row.info.as_ref());
-        let whom =
-            whom.map_or_else(String::new, |info| format!("for {} at {}", info.id, info.remote));
-        let since = self.links.get(&link).and_then(|row| row.info.as_ref()).map(|info| info.since);
-        let secs = since.map_or(0, |since| now.since(since).as_secs());
-        out.extend(self.note(link, note.detail(whom).number("secs", secs)));
-        self.retire(link, &CloseReason::Full, out);
-        self.tell_close(link, CloseReason::Full, "you gave way to a newcomer", out);
-        true
-    }
-
-    fn candidates(&self, now: Moment) -> Vec<Candidate> {
-        let candidate = |link: &LinkId| {
-            let row = self.links.get(link)?;
-            let ((ground, rank), info) = (row.ground.clone()?, row.info.as_ref()?);
-            let is_discouraged = self.admission.is_discouraged(now, info);
-            Some(Candidate::new(info, ground, rank, is_discouraged))
-        };
-        self.active.values().filter_map(candidate).collect()
     }
 
     /// Why a link that has said who it is may not stay.
@@ -455,26 +344,8 @@ impl<H> PeerTable<H> {
 
     /// What is due.
     pub fn tick(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        let overdue: Vec<NodeId> = self
-            .contending
-            .iter()
-            .filter(|(_, link)| self.contender_due(**link).is_some_and(|due| now >= due))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in overdue {
-            if let Some(link) = self.contending.remove(&id) {
-                let stays = self.active.get(&id).copied().unwrap_or(link);
-                self.drop_duplicate(now, link, stays, NOT_CHOSEN, out);
-            }
-        }
+        self.end_contenders(now, out);
         self.end_bans(now, out);
-    }
-
-    fn contender_due(&self, link: LinkId) -> Option<Moment> {
-        match self.links.get(&link)?.state {
-            State::Contending { due } => Some(due),
-            _ => None,
-        }
     }
 
     /// When to call [`tick`](Self::tick) next.
