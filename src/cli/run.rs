@@ -49,6 +49,9 @@ async fn serve(
     let data_dir = settings.storage.data_dir.value.as_deref().map(DataDir::open).transpose()?;
     let key = key(data_dir.as_ref(), settings.node.security)?;
     let mut builder = Node::builder().config(settings.node.clone());
+    if let Some(dir) = &data_dir {
+        builder = builder.store(dir.store_path());
+    }
     if let Some(stored) = &key {
         builder = builder.key(stored.key.clone());
     }

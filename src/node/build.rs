@@ -1,38 +1,31 @@
-//! Starts the actors in the order in which they need each other.
+//! What a node is started with, and the start.
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf};
 
 use actix::prelude::*;
-use actix_rt::Arbiter;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::handle::{Inner, NodeHandle};
+use super::{
+    core::{Beginning, Core},
+    handle::{Inner, NodeHandle},
+};
 use crate::{
-    actors::{
-        dialer::Dialer,
-        discovery::{Discovery, Ports},
-        journal::{Journal, JournalPort},
-        listener::Listener,
-        registry::{Directory, Registry, RegistrySetup, Stop, Subscribe},
-        session::{Env, HelloTemplate, Launcher, Workers},
-        vital::Watch,
-    },
+    actors::session::HelloTemplate,
     address::{Bootstrap, Host, HostPort},
     clock::Clock,
     config::{ConfigError, NodeConfig, Security},
-    extension::Routes,
     identity::NodeKey,
     ids::NodeId,
     proto::{
         address_book::BookKey,
-        credentials::Credentials,
         explorer::{Explorer, ExplorerSetup},
         own_address::{OwnAddress, Settled},
     },
     secure::{Tls, TlsError},
+    store::{Kept, Opened, Store, StoreError},
     transport::{Transport, tcp::Tcp},
 };
 
@@ -53,6 +46,9 @@ pub enum StartError {
     /// TLS could not be set up with the node's key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The file of addresses and bans cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// There is no actix system on this thread to start actors in.
     #[error("a node must be started inside an actix system (actix_rt::System)")]
     NoSystem,
@@ -78,7 +74,7 @@ impl Node {
     #[must_use]
     pub fn builder() -> NodeBuilder<Tcp> {
         let (config, seed) = (NodeConfig::default(), None);
-        NodeBuilder { config, transport: Tcp, seed, proven: Vec::new(), key: None }
+        NodeBuilder { config, transport: Tcp, seed, proven: Vec::new(), key: None, store: None }
     }
 }
 
@@ -90,6 +86,7 @@ pub struct NodeBuilder<T = Tcp> {
     seed: Option<u64>,
     proven: Vec<(HostPort, NodeId)>,
     key: Option<NodeKey>,
+    store: Option<PathBuf>,
 }
 
 impl<T> NodeBuilder<T> {
@@ -120,6 +117,14 @@ impl<T> NodeBuilder<T> {
         Self { key: Some(key), ..self }
     }
 
+    /// Keeps in this file what outlives a run: the addresses it knows, so that the node needs no
+    /// bootstrap to find its network again, and the bans. It is made if it is missing. Without one
+    /// the node touches no disk.
+    #[must_use]
+    pub fn store(self, path: PathBuf) -> Self {
+        Self { store: Some(path), ..self }
+    }
+
     /// Takes all randomness from this seed, the node id included: two nodes of one seed are the
     /// same node. Its clock starts at [`Moment::ZERO`](crate::clock::Moment::ZERO). For simulations;
     /// by default the seed is random, and the clock tells the machine's time.
@@ -140,8 +145,8 @@ impl<T> NodeBuilder<T> {
     /// Runs over another transport.
     #[must_use]
     pub fn transport<U: Transport>(self, transport: U) -> NodeBuilder<U> {
-        let Self { config, seed, proven, key, .. } = self;
-        NodeBuilder { config, transport, seed, proven, key }
+        let Self { config, seed, proven, key, store, .. } = self;
+        NodeBuilder { config, transport, seed, proven, key, store }
     }
 }
 
@@ -149,14 +154,14 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
     /// Starts the node's actors in the current actix system.
     ///
     /// # Errors
-    /// The configuration cannot work, an address cannot be listened on, or there is no actix
-    /// system. Nothing was left running.
+    /// The configuration cannot work, an address cannot be listened on, the store cannot be used,
+    /// or there is no actix system. Nothing was left running.
     pub async fn start(self) -> Result<NodeHandle, StartError> {
         self.config.validate()?;
         System::try_current().ok_or(StartError::NoSystem)?;
         let listeners = self.bind().await?;
         let listening: Vec<HostPort> = listeners.iter().map(|(_, addr)| addr.clone()).collect();
-        let Self { config, transport, seed, proven, key } = self;
+        let Self { config, transport, seed, proven, key, store } = self;
         let clock = if seed.is_some() { Clock::start_at_zero() } else { Clock::start() };
         let mut rng = ChaCha8Rng::seed_from_u64(seed.unwrap_or_else(rand::random));
         let key = match config.security {
@@ -165,10 +170,15 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         };
         let me = key.as_ref().map_or_else(|| NodeId::random(&mut rng), NodeKey::node_id);
         let tls = key.filter(|_| !T::VOUCHES).map(|key| Tls::new(&key)).transpose()?;
-        // From a stream of its own, so that what else is random does not depend on it.
-        let mut secret = rng.clone();
-        secret.set_stream(1);
-        let core = Core::start(me, clock, &config, secret.random());
+        let (store, kept) = open(store, rng.random(), clock).await?;
+        let core = Core::start(Beginning {
+            me,
+            clock,
+            config: &config,
+            store,
+            bans: kept.bans,
+            eviction_key: rng.random(),
+        });
         let settled = Settled::new(config.advertise.clone(), &listening);
         let setup = ExplorerSetup {
             me,
@@ -176,10 +186,11 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
             dead_after: config.liveness.dead_after,
             security: config.security,
             own: OwnAddress::new(settled.clone()),
-            book_key: BookKey::new(rng.random()),
+            book_key: BookKey::new(kept.secret),
             seed: rng.random(),
         };
         let mut explorer = Explorer::new(setup, core.clock.now());
+        explorer.remember(core.clock.now(), kept.addresses);
         explorer.take_for_proven(core.clock.now(), &proven);
         let hello = HelloTemplate::new(me, &config, settled);
         let (discovery, dialer, launcher) = core.explore(transport, config, explorer, hello, tls);
@@ -214,111 +225,23 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
     }
 }
 
-/// What a node has before it finds anybody: the actors that all others report to.
-#[derive(Debug)]
-pub(super) struct Core {
-    pub(super) me: NodeId,
-    pub(super) clock: Clock,
-    pub(super) watch: Watch,
-    pub(super) directory: Directory,
-    pub(super) routes: Arc<Routes>,
-    pub(super) workers: Arc<Workers>,
-    pub(super) registry: Addr<Registry>,
-    pub(super) journal: Addr<Journal>,
-    pub(super) journal_port: JournalPort,
-}
-
-impl Core {
-    fn start(me: NodeId, clock: Clock, config: &NodeConfig, key: u64) -> Self {
-        let watch = Watch::new();
-        let directory = Directory::default();
-        let others = (1..config.workers).map(|_| Arbiter::new().handle()).collect();
-        let journal = Journal::start(config.journal_entries, Some(watch.guard("journal")));
-        let journal_port = JournalPort::new(journal.clone().recipient());
-        let (table, notes) = (directory.clone(), journal_port.clone());
-        let registry = Registry::new(RegistrySetup {
-            limits: config.limits,
-            trust: config.trust.clone(),
-            bootstrap: config.bootstrap.clone(),
-            key,
-            vital: Some(watch.guard("registry")),
-            ..RegistrySetup::new(me, clock, table, notes)
-        })
-        .start();
-        Self {
-            me,
-            clock,
-            watch,
-            directory,
-            routes: Arc::default(),
-            workers: Arc::new(Workers::new(others)),
-            registry,
-            journal,
-            journal_port,
-        }
+/// Opens the store, if there is to be one, off this thread: a disk may take its time.
+async fn open(
+    path: Option<PathBuf>,
+    secret: [u8; 32],
+    clock: Clock,
+) -> Result<(Option<Store>, Kept), StartError> {
+    let Some(path) = path else {
+        return Ok((None, Kept { secret, ..Kept::default() }));
+    };
+    let now = clock.now();
+    let opening = tokio::task::spawn_blocking(move || Store::open(&path, secret, now));
+    let Opened { store, kept, set_aside } = opening.await.or(Err(StartError::NoSystem))??;
+    if let Some(set_aside) = set_aside {
+        tracing::warn!("{set_aside}");
     }
-
-    /// Starts discovery and its dialer, and makes the launcher of sessions. They form the graph's
-    /// one cycle (discovery to dialer to session to discovery), which is tied by making
-    /// discovery's context first.
-    fn explore<T: Transport + Unpin>(
-        &self,
-        transport: T,
-        config: NodeConfig,
-        explorer: Explorer,
-        hello: HelloTemplate,
-        tls: Option<Tls>,
-    ) -> (Addr<Discovery>, Recipient<Stop>, Launcher) {
-        let ctx = Context::new();
-        let discovery: Addr<Discovery> = ctx.address();
-        let bootstrap = config.bootstrap.clone();
-        let timeout = config.discovery.dial_timeout;
-        let save_interval = config.discovery.save_interval;
-        let env = Arc::new(Env {
-            me: self.me,
-            credentials: Arc::new(Credentials::new(self.me, &config)),
-            tls,
-            config,
-            clock: self.clock,
-            hello,
-            routes: self.routes.clone(),
-            registry: self.registry.clone().recipient(),
-            discovery: discovery.clone().recipient(),
-            journal: self.journal_port.clone(),
-        });
-        let launcher = Launcher::new(env, self.workers.clone());
-        let dialer = Dialer::new(
-            transport,
-            launcher.clone(),
-            timeout,
-            discovery.clone().recipient(),
-            discovery.clone().recipient(),
-            Some(self.watch.guard("dialer")),
-        )
-        .start();
-        let ports = Ports {
-            dial: dialer.clone().recipient(),
-            resolve: dialer.clone().recipient(),
-            announce: self.registry.clone().recipient(),
-            elsewhere: self.registry.clone().recipient(),
-            journal: self.journal_port.clone(),
-            save: None,
-        };
-        let vital = Some(self.watch.guard("discovery"));
-        ctx.run(Discovery::new(explorer, bootstrap, save_interval, self.clock, ports, vital));
-        self.registry.do_send(Subscribe(discovery.clone().recipient()));
-        (discovery, dialer.recipient(), launcher)
+    if kept.skipped > 0 {
+        tracing::warn!(skipped = kept.skipped, "some of what was kept makes no sense");
     }
-
-    fn listen<T: Transport>(
-        &self,
-        listeners: Vec<(T::Listener, HostPort)>,
-        launcher: &Launcher,
-    ) -> Vec<Recipient<Stop>> {
-        let start = |(listener, addr)| {
-            let vital = Some(self.watch.guard("listener"));
-            Listener::start::<T>(listener, addr, launcher.clone(), vital).recipient()
-        };
-        listeners.into_iter().map(start).collect()
-    }
+    Ok((Some(store), kept))
 }

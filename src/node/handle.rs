@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use actix::prelude::*;
 use tokio::{sync::watch, time::timeout};
 
-use super::build::Core;
+use super::core::Core;
 use crate::{
     actors::{
         discovery::{Book, BookEntry, DialError, DialNow, Discovery},
@@ -28,12 +28,16 @@ use crate::{
         journal::{Decision, JournalQuery},
     },
     reason::CloseReason,
+    store::Close,
     wire::Encoded,
 };
 
 /// How long a stopping node waits for its sessions to hand over their last frames. With the time
 /// that a process takes to end it stays below two seconds.
 const STOP_GRACE: Duration = Duration::from_millis(1500);
+
+/// How long it waits after that for its store to be closed.
+const CLOSE_GRACE: Duration = Duration::from_millis(300);
 
 /// A running node. Clones are handles of the same node; dropping them all leaves it running.
 ///
@@ -226,8 +230,17 @@ impl NodeHandle {
             end(inner.core.registry.send(ShutDown)).await;
             end(inner.core.registry.send(Stop)).await;
         };
+        let closing = async {
+            if let Some(keeper) = &inner.core.keeper {
+                // What could not be kept has been noted.
+                let _is_kept = keeper.send(Close).await;
+            }
+        };
         if timeout(STOP_GRACE, stopping).await.is_err() {
             tracing::warn!("some sessions did not end in time");
+        }
+        if timeout(CLOSE_GRACE, closing).await.is_err() {
+            tracing::warn!("the store was not closed in time; what it answered for is kept");
         }
         inner.core.workers.stop();
         inner.stopped.send_replace(true);

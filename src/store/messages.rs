@@ -6,17 +6,7 @@
 
 use actix::prelude::*;
 
-use crate::proto::{address_record::AddressChange, bans::BanChange};
-
-/// Saves changes of the address book. Whether they were kept; if not, none was.
-#[derive(Debug, Message)]
-#[rtype(result = "bool")]
-pub struct SaveAddresses(pub Vec<AddressChange>);
-
-/// Saves changes of the bans. Whether they were kept; if not, none was.
-#[derive(Debug, Message)]
-#[rtype(result = "bool")]
-pub struct SaveBans(pub Vec<BanChange>);
+pub use crate::actors::{discovery::SaveAddresses, registry::SaveBans};
 
 /// Closes the file, after everything that was sent before. Answered when it is closed; whether all is
 /// in the file. Later saves are refused.

@@ -82,7 +82,7 @@ pub struct Store {
 }
 
 /// What a file held when it was opened.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Kept {
     /// The secret of the address book's keyed hash. Made once and never changed, or every address
     /// would move to another place of the book.

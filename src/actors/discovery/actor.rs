@@ -13,7 +13,7 @@ use crate::{
     actors::{
         dialer::{Dial, Resolve},
         journal::JournalPort,
-        registry::{Announce, Elsewhere, PeerEvent, Stop},
+        registry::{Announce, BootstrapResolved, Elsewhere, PeerEvent, Stop},
         session::PeerHandle,
         vital::Vital,
     },
@@ -46,6 +46,8 @@ pub struct Ports {
     pub announce: Recipient<Announce>,
     /// To the registry.
     pub elsewhere: Recipient<Elsewhere>,
+    /// To the registry.
+    pub bootstrap_resolved: Recipient<BootstrapResolved>,
     /// To the journal.
     pub journal: JournalPort,
     /// To the store; without one nothing is kept.
@@ -272,6 +274,10 @@ impl Handler<Resolved> for Discovery {
 
     fn handle(&mut self, Resolved { name, addrs }: Resolved, ctx: &mut Context<Self>) {
         let now = self.clock.now();
+        if let Ok(addrs) = &addrs {
+            let (name, addrs) = (name.clone(), addrs.clone());
+            self.ports.bootstrap_resolved.do_send(BootstrapResolved { name, addrs });
+        }
         self.explorer.resolved(now, &name, addrs, &mut self.outputs);
         self.apply(now, ctx);
     }

@@ -69,6 +69,7 @@ impl Harness {
             resolve: names.recipient(),
             announce: announced.recipient(),
             elsewhere: Probe::start().recipient(),
+            bootstrap_resolved: Probe::start().recipient(),
             journal: JournalPort::new(Journal::start(64, None).recipient()),
             save: None,
         };
