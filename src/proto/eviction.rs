@@ -8,10 +8,10 @@
 //! One rule is stricter than there: a newcomer displaces somebody only if the group it belongs to,
 //! with itself, is smaller than the group of the one who goes. Every eviction then makes the
 //! sessions more diverse (the sum of the squared group sizes falls), so that nobody can churn
-//! through them: whoever is alone in its group is never displaced, and an attacker has at most as
-//! many sessions as the groups it connects from would get if all shared evenly. The price is that a
-//! full node whose sessions are all of different groups refuses newcomers, and tells them where
-//! else to go.
+//! through them, and whoever is alone in its group is never displaced. An attacker from a few groups
+//! gets what nobody else wants; what it took before others came it has to give back, but for what is
+//! protected, which is a little more than half if it was there first. The price is that a full node
+//! whose sessions are all of different groups refuses newcomers, and tells them where else to go.
 //!
 //! # Security
 //! What is protected is chosen by disjoint rules, so an attacker has to beat each of them. The order

@@ -241,6 +241,10 @@ async fn a_ban_that_is_taken_back_holds_no_longer() {
     session.greet(7);
     assert!(session.is_admitted().await);
     assert_eq!(noted(&registry, Kind::Unbanned).await.len(), 1);
+    let ip = Some("8.8.8.8".parse().unwrap());
+    let why = registry.journal(JournalQuery { ip, ..JournalQuery::default() }).await;
+    let why: Vec<_> = why.iter().map(|decision| decision.kind).collect();
+    assert_eq!(why, [Kind::Banned, Kind::Unbanned, Kind::SessionUp]);
 }
 
 #[actix::test]

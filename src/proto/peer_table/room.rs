@@ -24,13 +24,15 @@ type Rule = (&'static str, &'static str);
 const NEWER: Rule = ("newer-stays", "a newer session of yours took its place");
 const LOWER_ID: Rule = ("lower-id-stays", "the session dialled by the lower id stays");
 const NEWER_CONTENDER: Rule = ("newer-waits", "a newer connection waits in its place");
+const PROVEN_STAYS: Rule = ("proven-stays", "the session there is proven to be of that node");
 const NOT_CHOSEN: Rule = ("not-chosen", "there is already a session");
 
 impl<H> PeerTable<H> {
     /// Two links to the same node. Dialled by different sides: the one dialled by the lower id
     /// stays, which both sides know. Dialled by the same side: the side that was dialled lets the
     /// newest win (the older may be dead without knowing), and the dialler waits for that choice,
-    /// since it may have seen the two hellos in another order.
+    /// since it may have seen the two hellos in another order. Whoever only says to be a node that
+    /// is proven to be here takes no place of it.
     pub(super) fn choose(
         &mut self,
         now: Moment,
@@ -43,6 +45,9 @@ impl<H> PeerTable<H> {
         let (Some(old_direction), Some(new_direction)) = (direction(old), direction(new)) else {
             return;
         };
+        if self.is_proven(old) && !self.is_proven(new) {
+            return self.drop_duplicate(now, new, old, PROVEN_STAYS, out);
+        }
         let preferred = if self.me < id { Direction::Outbound } else { Direction::Inbound };
         match (old_direction, new_direction) {
             (Direction::Inbound, Direction::Inbound) => self.replace(now, old, new, NEWER, out),
@@ -65,6 +70,11 @@ impl<H> PeerTable<H> {
             }
             _ => self.drop_duplicate(now, new, old, LOWER_ID, out),
         }
+    }
+
+    fn is_proven(&self, link: LinkId) -> bool {
+        let info = self.links.get(&link).and_then(|row| row.info.as_ref());
+        info.is_some_and(|info| info.channel.proves(info.id))
     }
 
     fn replace(

@@ -92,6 +92,19 @@ fn duplicates_are_noted_with_the_rule_that_chose() {
 }
 
 #[test]
+fn who_only_says_to_be_a_node_does_not_take_the_place_of_who_proves_it() {
+    for direction in [Direction::Inbound, Direction::Outbound] {
+        let mut h = Harness::new(ME);
+        let link = h.open(Direction::Inbound);
+        h.greet_over(link, 7, PROVEN);
+        let (liar, effects) = h.session(direction, 7);
+        assert_eq!(closes(&effects), [(liar, "duplicate")]);
+        assert_eq!(h.noted(), [kinds(Kind::Duplicate, "proven-stays")]);
+        assert_eq!(h.active(), [(7, link)]);
+    }
+}
+
+#[test]
 fn a_violation_of_a_proven_node_keeps_it_out_for_an_hour() {
     let mut h = Harness::new(ME);
     let id = Target::Node(NodeId::from_u128(7));

@@ -1,9 +1,14 @@
 //! What the table does about those who are not wanted.
 
-use std::{borrow::Cow, time::Duration};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use super::{Effect, PeerTable, State};
 use crate::{
+    address::HostPort,
     clock::Moment,
     ids::LinkId,
     proto::{
@@ -175,6 +180,10 @@ fn note(
     };
     Effect::Note(match target {
         Target::Node(id) => decision.peer(id),
-        Target::Net(_) => decision,
+        // One address is found by asking for it; a subnet stands in the detail.
+        Target::Net(net) => {
+            let ip: Option<IpAddr> = net.to_string().parse().ok();
+            decision.addr(ip.map(|ip| HostPort::from(SocketAddr::new(ip, 0))))
+        }
     })
 }
