@@ -112,7 +112,7 @@ fn unsolicited_addresses_cost_allowance_and_an_answer_does_not() {
     explorer.addrs(at(0), id, &many(0), &mut out);
     explorer.addrs(at(0), id, &many(1000), &mut out);
     let kept = explorer.book().len();
-    assert!((1000..=1025).contains(&kept), "{kept}");
+    assert!((1200..=1256).contains(&kept), "{kept}");
     assert!(notes(&mut out).iter().any(|(_, detail)| detail.contains("rate")));
 }
 
@@ -159,6 +159,245 @@ fn an_answer_of_long_names_still_fits_a_line() {
     }
     let reply = explorer.get_addr(at(0), NodeId::from_u128(7), None, None);
     assert!(reply.bytes().len() > 50_000 && reply.bytes().len() <= MAX_LINE);
+}
+
+fn plans(out: &mut Vec<Output>) -> Vec<(Via, Option<NodeId>)> {
+    let dial = |output| match output {
+        Output::Dial(plan) => Some((plan.via, plan.expect)),
+        _ => None,
+    };
+    std::mem::take(out).into_iter().filter_map(dial).collect()
+}
+
+fn ended(reason: CloseReason) -> DialResult {
+    DialResult { proof: None, end: Some((reason, String::new())) }
+}
+
+fn key_id(n: u8) -> NodeId {
+    crate::PublicKey::from_bytes([n; 32]).node_id()
+}
+
+fn answered_by(id: NodeId, proven: bool, end: Option<CloseReason>) -> DialResult {
+    let end = end.map(|reason| (reason, String::new()));
+    DialResult { proof: Some(Proof { id, proven, local: None }), end }
+}
+
+/// A node that was told of an address by a peer, with this id, and dials it.
+fn hearing_of(id: Option<NodeId>) -> (Explorer, Vec<Output>) {
+    let (mut explorer, mut out) = (explorer(DiscoveryConfig::default()), vec![]);
+    explorer.peer_up(at(0), &info(7, None), &mut out);
+    let entries = [AddrEntry { addr: addr(1).to_string(), id }, told(&addr(2).to_string())];
+    explorer.dials.insert(addr(2), DialPlan { via: Via::Tls, ..plan_of(addr(2)) });
+    out.clear();
+    explorer.addrs(at(0), NodeId::from_u128(7), &entries, &mut out);
+    out.retain(|output| !matches!(output, Output::Dial(plan) if plan.addr == addr(2)));
+    (explorer, out)
+}
+
+fn plan_of(addr: HostPort) -> DialPlan {
+    DialPlan { addr, purpose: Purpose::Session, via: Via::Plain, expect: None }
+}
+
+#[test]
+fn who_does_not_speak_tls_is_dialled_again_in_plaintext_once() {
+    let (mut explorer, mut out) = hearing_of(None);
+    assert_eq!(plans(&mut out), [(Via::Tls, None)]);
+    explorer.dialled(at(0), &addr(1), ended(CloseReason::TlsFailed), &mut out);
+    assert_eq!(explorer.book().get(&addr(1)).unwrap().failures, 0);
+    assert_eq!(plans(&mut out), [(Via::Plain, None)]);
+    explorer.dialled(at(0), &addr(1), ended(CloseReason::Gone), &mut out);
+    assert_eq!(explorer.book().get(&addr(1)).unwrap().failures, 1);
+    explorer.tick(at(2000), &mut out);
+    assert_eq!(plans(&mut out), [(Via::Tls, None)], "the next attempt begins anew");
+}
+
+#[test]
+fn who_can_prove_itself_is_never_dialled_in_plaintext() {
+    let (mut explorer, mut out) = hearing_of(Some(key_id(1)));
+    assert_eq!(plans(&mut out), [(Via::Tls, Some(key_id(1)))]);
+    for failures in 1..3 {
+        explorer.dialled(at(0), &addr(1), ended(CloseReason::TlsFailed), &mut out);
+        assert_eq!(explorer.book().get(&addr(1)).unwrap().failures, failures);
+        assert_eq!(plans(&mut out), []);
+        explorer.dials.insert(addr(1), DialPlan { via: Via::Tls, ..plan_of(addr(1)) });
+    }
+}
+
+#[test]
+fn an_id_that_plaintext_cannot_prove_has_to_be_proven_at_once() {
+    let (mut explorer, mut out) = hearing_of(Some(NodeId::from_u128(9)));
+    assert_eq!(plans(&mut out), [(Via::Plain, None)], "nothing proves this id");
+    let end = Some(CloseReason::Unproven);
+    explorer.dialled(at(0), &addr(1), answered_by(key_id(1), false, end.clone()), &mut out);
+    assert_eq!(plans(&mut out), [(Via::Tls, Some(key_id(1)))]);
+    assert_eq!(explorer.book().get(&addr(1)).unwrap().proven, None);
+    explorer.dialled(at(0), &addr(1), answered_by(key_id(1), false, end), &mut out);
+    assert_eq!(explorer.book().get(&addr(1)).unwrap().failures, 1);
+}
+
+#[test]
+fn hearsay_of_a_wrong_id_yields_to_who_answers_but_the_operators_word_does_not() {
+    let (mut explorer, mut out) = hearing_of(Some(key_id(1)));
+    let wrong = || answered_by(key_id(2), true, Some(CloseReason::WrongNode));
+    out.clear();
+    explorer.dialled(at(0), &addr(1), wrong(), &mut out);
+    let entry = explorer.book().get(&addr(1)).unwrap();
+    assert_eq!((entry.id, entry.proven, entry.failures), (Some(key_id(2)), None, 1));
+    explorer.tick(at(2000), &mut out);
+    assert_eq!(plans(&mut out), [(Via::Tls, Some(key_id(2)))]);
+
+    let (mut explorer, mut out) = (self::explorer(DiscoveryConfig::default()), vec![]);
+    let pinned = Bootstrap { addr: addr(1), id: Some(key_id(1)) };
+    explorer.start(at(0), &[pinned], &mut out);
+    assert_eq!(plans(&mut out), [(Via::Tls, Some(key_id(1)))]);
+    explorer.dialled(at(0), &addr(1), wrong(), &mut out);
+    assert_eq!(explorer.book().get(&addr(1)).unwrap().proven, None);
+    explorer.peer_up(at(0), &info(7, Some(addr(1))), &mut out);
+    out.clear();
+    explorer.tick(at(2000), &mut out);
+    assert_eq!(plans(&mut out), [(Via::Tls, Some(key_id(1)))]);
+    explorer.dialled(at(2000), &addr(1), ended(CloseReason::TlsFailed), &mut out);
+    assert_eq!(plans(&mut out), [], "no plaintext for one that is pinned");
+}
+
+#[test]
+fn with_security_off_all_is_plaintext_and_with_require_all_is_tls() {
+    for (security, via) in [(Security::Off, Via::Plain), (Security::Require, Via::Tls)] {
+        let (mut explorer, mut out) = (explorer(DiscoveryConfig::default()), vec![]);
+        explorer.security = security;
+        explorer.dial_now(at(0), &addr(1), &mut out).unwrap();
+        assert_eq!(plans(&mut out), [(via, None)]);
+        explorer.dialled(at(0), &addr(1), ended(CloseReason::TlsFailed), &mut out);
+        assert_eq!(plans(&mut out), []);
+    }
+}
+
+fn info_at(id: u128, remote: &str, direction: Direction) -> PeerInfo {
+    PeerInfo { remote: remote.parse().unwrap(), direction, ..info(id, None) }
+}
+
+#[test]
+fn near_addresses_are_told_neither_by_nor_to_those_who_are_farther() {
+    let (mut explorer, mut out) = (explorer(DiscoveryConfig::default()), vec![]);
+    for (id, remote) in [(7, "8.8.8.8:4000"), (8, "10.9.9.9:4000"), (9, "127.0.0.1:4000")] {
+        explorer.peer_up(at(0), &info_at(id, remote, Direction::Inbound), &mut out);
+    }
+    out.clear();
+    let near = ["127.0.0.1:5", "10.0.0.1:5", "9.9.9.9:5"];
+    let taken = |explorer: &mut Explorer, by: u128, out: &mut Vec<Output>| {
+        let before = explorer.book().len();
+        explorer.addrs(at(0), NodeId::from_u128(by), &near.map(told), out);
+        explorer.book().len() - before
+    };
+    assert_eq!(taken(&mut explorer, 7, &mut out), 1);
+    let refused = notes(&mut out).iter().any(|(_, detail)| detail == "2 class");
+    assert!(refused);
+    assert_eq!((taken(&mut explorer, 8, &mut out), taken(&mut explorer, 9, &mut out)), (1, 1));
+    out.clear();
+    for (n, text) in near.iter().enumerate() {
+        explorer.dialled(at(0), &text.parse().unwrap(), proof(20 + n as u128), &mut out);
+    }
+    for (id, told) in [(7, 1), (8, 2), (9, 3)] {
+        let reply = explorer.get_addr(at(0), NodeId::from_u128(id), None, None);
+        let reply = String::from_utf8(reply.bytes().to_vec()).unwrap();
+        assert_eq!(near.iter().filter(|text| reply.contains(*text)).count(), told, "{reply}");
+    }
+    for output in &out {
+        let Output::Send(to, line) = output else { continue };
+        let line = String::from_utf8(line.bytes().to_vec()).unwrap();
+        assert!(!line.contains("127.0.0.1") || *to == NodeId::from_u128(9), "{line}");
+    }
+    explorer.tick(at(10_000), &mut out);
+    let elsewhere = out.iter().rev().find_map(|output| match output {
+        Output::Elsewhere(given) => Some(given.as_slice()),
+        _ => None,
+    });
+    assert_eq!(elsewhere, Some(&[(near[2].parse().unwrap(), NodeId::from_u128(22))][..]));
+}
+
+#[test]
+fn one_public_group_gets_two_of_many_sessions_and_private_ones_any_number() {
+    let (mut explorer, mut out) = (explorer(DiscoveryConfig::default()), vec![]);
+    explorer.peer_up(at(0), &info_at(7, "8.8.8.8:4000", Direction::Inbound), &mut out);
+    let of_one: Vec<_> = (1..30).map(|n| told(&format!("20.20.0.{n}:5"))).collect();
+    let of_many: Vec<_> = (1..60).map(|n| told(&format!("30.{n}.0.1:5"))).collect();
+    let entries = [of_one, of_many].concat();
+    explorer.addrs(at(0), NodeId::from_u128(7), &entries, &mut out);
+    let (mut dialled, mut sessions) = (dials(&mut out), vec![]);
+    while let Some((addr, _)) = dialled.pop() {
+        let id = 1000 + sessions.len() as u128;
+        let up = info_at(id, &addr.to_string(), Direction::Outbound);
+        explorer.peer_up(at(10_000), &up, &mut out);
+        explorer.dialled(at(10_000), &addr, proof(id), &mut out);
+        sessions.push(addr);
+        dialled.extend(dials(&mut out));
+    }
+    let of_one = sessions.iter().filter(|addr| addr.to_string().starts_with("20.20.")).count();
+    assert!(of_one == 2 && sessions.len() > 30, "{of_one} of {}", sessions.len());
+}
+
+#[test]
+fn who_is_shunned_is_neither_dialled_nor_told_until_that_is_lifted() {
+    use crate::{address::Subnet, proto::bans::Target};
+    let (mut explorer, mut out) = (explorer(DiscoveryConfig::default()), vec![]);
+    let targets =
+        [Target::Net(Subnet::host(addr(1).ip().unwrap())), Target::Node(NodeId::from_u128(21))];
+    for (target, verdict) in targets.into_iter().zip([Verdict::Discouraged, Verdict::Banned]) {
+        explorer.shun(at(0), target, at(3_600_000), verdict);
+    }
+    explorer.peer_up(at(0), &info(7, None), &mut out);
+    explorer.addrs(at(0), NodeId::from_u128(7), &[told(&addr(1).to_string())], &mut out);
+    explorer.dialled(at(0), &addr(2), proof(21), &mut out);
+    assert_eq!(dials(&mut out), []);
+    let reply = explorer.get_addr(at(0), NodeId::from_u128(7), None, None);
+    assert!(!reply.bytes().windows(8).any(|part| part == b"10.0.0.3"));
+    assert_eq!(explorer.dial_now(at(0), &addr(2), &mut out), Err(NotTaken::Banned));
+    assert!(explorer.deadline(at(0)).is_none_or(|due| due > at(0)), "a busy timer");
+    explorer.lift(at(1), targets[0], &mut out);
+    assert_eq!(dials(&mut out), [(addr(1), Purpose::Feeler)]);
+    let (mut explorer, mut out) = (self::explorer(DiscoveryConfig::default()), vec![]);
+    explorer.shun(at(0), targets[0], at(3_600_000), Verdict::Discouraged);
+    explorer.start(at(0), &[addr(1).into()], &mut out);
+    assert_eq!(dials(&mut out).len(), 1, "a first contact is dialled all the same");
+}
+
+#[test]
+fn with_sessions_enough_a_feeler_goes_out_every_few_minutes() {
+    let config = DiscoveryConfig { target_peers: 1, outbound_min: 0, ..Default::default() };
+    let (mut explorer, mut out) = (explorer(config), vec![]);
+    explorer.peer_up(at(0), &info(7, None), &mut out);
+    let many: Vec<_> = (0..100).map(|n| told(&addr(n).to_string())).collect();
+    explorer.addrs(at(0), NodeId::from_u128(7), &many, &mut out);
+    let mut feelers = 0;
+    let mut now = at(0);
+    while now < at(3_600_000) {
+        for (addr, purpose) in dials(&mut out) {
+            assert_eq!(purpose, Purpose::Feeler);
+            feelers += 1;
+            let end = Some(CloseReason::Feeler);
+            let id = NodeId::from_u128(1000 + feelers);
+            explorer.dialled(now, &addr, answered_by(id, true, end), &mut out);
+        }
+        let due = explorer.deadline(now).unwrap();
+        assert!(due > now, "a busy timer");
+        now = due;
+        explorer.tick(now, &mut out);
+    }
+    assert!((25..=36).contains(&feelers), "{feelers}");
+    let tried = explorer.book().iter().filter(|(_, entry)| entry.is_tried()).count();
+    assert_eq!(tried as u128, feelers);
+}
+
+#[test]
+fn a_node_that_only_others_have_dialled_dials_some_by_itself() {
+    let config = DiscoveryConfig { target_peers: 10, ..Default::default() };
+    let (mut explorer, mut out) = (explorer(config), vec![]);
+    for id in 10..40 {
+        explorer.peer_up(at(0), &info_at(id, "8.8.8.8:4000", Direction::Inbound), &mut out);
+    }
+    let many: Vec<_> = (0..50).map(|n| told(&format!("30.{n}.0.1:5"))).collect();
+    explorer.addrs(at(0), NodeId::from_u128(10), &many, &mut out);
+    assert_eq!(dials(&mut out).len(), 8);
 }
 
 #[derive(Debug, Clone)]

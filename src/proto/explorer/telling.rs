@@ -110,7 +110,9 @@ impl Explorer {
             given = self.proven_for(now, Class::Loopback, None, ELSEWHERE);
         }
         self.elsewhere.stale = false;
-        self.elsewhere.next = now + ELSEWHERE_PAUSE;
+        if !given.is_empty() {
+            self.elsewhere.next = now + ELSEWHERE_PAUSE;
+        }
         if given != self.elsewhere.given {
             self.elsewhere.given.clone_from(&given);
             out.push(Output::Elsewhere(given));
