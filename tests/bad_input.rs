@@ -498,7 +498,9 @@ async fn dials_begin(dials: &AtomicUsize) {
 fn is_no_storm(dials: &AtomicUsize, flooded_at: Instant) {
     let n = dials.load(Ordering::SeqCst);
     let elapsed = flooded_at.elapsed().as_secs_f64();
-    let allowed = f64::from(BURST) + f64::from(PER_SECOND) * elapsed + 1.0;
+    // What has just failed with TLS is dialled in plaintext at once, which the next dials wait for.
+    let in_flight = NodeConfig::default().discovery.dials_in_flight as f64;
+    let allowed = f64::from(BURST) + f64::from(PER_SECOND) * elapsed + in_flight + 1.0;
     assert!(n as f64 <= allowed, "{n} dials in {elapsed} s");
 }
 
@@ -584,7 +586,8 @@ async fn a_peer_that_claims_10_000_addresses_as_its_own_leaves_room_and_dials_fo
     let book = node.addresses().await.len();
     assert!(book <= share + 1, "{book} addresses in the book");
     // What another tells is dialled before the thousand claims have all been tried.
-    let mut honest = Raw::join(&node, 2).await;
+    // (From another address, since what one address tells has one share of the book.)
+    let mut honest = Raw::join_from(&node, 2, "127.0.0.77:0").await;
     let told = loopback_addrs(good_port, 0..3).map(|addr| format!("[\"{addr}\",\"{}\"]", id(9)));
     let told = told.collect::<Vec<_>>().join(",");
     honest.send(format!("{{\"msgtype\":\"addr\",\"peers\":[{told}]}}\n")).await;

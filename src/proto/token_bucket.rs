@@ -44,6 +44,15 @@ impl TokenBucket {
         self.tokens = self.tokens.saturating_sub(1);
     }
 
+    /// Takes a token that may not be there yet: the next ones come later for it.
+    pub fn owe(&mut self, now: Moment) {
+        self.refill(now);
+        match self.tokens.checked_sub(1) {
+            Some(left) => self.tokens = left,
+            None => self.filled = self.filled + self.per_token,
+        }
+    }
+
     /// When the next token will be there; `now` if one is.
     pub fn next_token(&mut self, now: Moment) -> Moment {
         self.refill(now);
@@ -83,6 +92,18 @@ mod tests {
         assert_eq!(bucket.next_token(at(99)), at(100));
         assert_eq!(bucket.take(at(100), 1), 1);
         assert_eq!(bucket.take(at(100_000), 100), 5);
+    }
+
+    #[test]
+    fn what_is_owed_is_waited_for() {
+        let at = |secs| Moment::after(Duration::from_secs(secs));
+        let mut bucket = TokenBucket::new(1, 1, at(0));
+        for _ in 0..3 {
+            bucket.owe(at(0));
+        }
+        assert_eq!(bucket.next_token(at(0)), at(3));
+        assert_eq!(bucket.take(at(2), 1), 0);
+        assert_eq!(bucket.take(at(3), 1), 1);
     }
 
     proptest! {

@@ -207,6 +207,17 @@ impl Raw {
         raw
     }
 
+    /// A session of a peer at another address of this machine.
+    pub(crate) async fn join_from(node: &NodeHandle, n: u128, from: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(from.parse().unwrap()).unwrap();
+        let to = place(node).socket_addr().unwrap();
+        let mut raw = Self::over(socket.connect(to).await.unwrap());
+        raw.send(hello(n)).await;
+        raw.expect("ping").await;
+        raw
+    }
+
     /// A session: the node has it in its table.
     pub(crate) async fn join(node: &NodeHandle, n: u128) -> Self {
         let mut raw = Self::greet(node, n).await;

@@ -235,7 +235,10 @@ impl Session {
             Action::Probed => self.answer_hello(),
             Action::Proven(hello) => self.proven(now, &hello),
             Action::Refused(hello, reason, detail) => {
-                self.proof = Some(self.proof_of(hello.nodeid));
+                // A name that is not the speaker's own says nothing about the address.
+                if reason != CloseReason::IdMismatch {
+                    self.proof = Some(self.proof_of(hello.nodeid));
+                }
                 self.close(now, reason, detail);
             }
             Action::Close(reason, detail) => self.close(now, reason, detail),

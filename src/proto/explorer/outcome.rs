@@ -59,7 +59,7 @@ impl Explorer {
                 if self.prove_next(now, addr, plan, proof.id, out) {
                     return;
                 }
-                Some((CloseReason::Unproven, String::new()))
+                end.or(Some((CloseReason::Unproven, String::new())))
             }
             Some(proof)
                 if is_another(end.as_ref()) || self.is_pinned_to_another(addr, proof.id) =>
@@ -172,8 +172,8 @@ impl Explorer {
         true
     }
 
-    /// Dials an address that was just dialled. It counts against the rate of dials, but does not
-    /// wait for it: one address is dialled so at most once.
+    /// Dials an address that was just dialled. It does not wait for the rate of dials, but the next
+    /// ones do so for it.
     fn dial_again(
         &mut self,
         now: Moment,
@@ -181,7 +181,7 @@ impl Explorer {
         purpose: Purpose,
         out: &mut Vec<Output>,
     ) {
-        self.dial_rate.take(now, 1);
+        self.dial_rate.owe(now);
         self.start_dial(now, addr.clone(), purpose, out);
     }
 
