@@ -6,6 +6,7 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "it is only run by hand, and the group's macro makes public functions"
 )]
 

@@ -11,6 +11,8 @@ use std::{fs, path::Path};
 
 #[path = "fuzz/address.rs"]
 mod address;
+#[path = "fuzz/book.rs"]
+mod book;
 #[path = "fuzz/link.rs"]
 mod link;
 #[path = "fuzz/wire.rs"]
@@ -41,4 +43,9 @@ fn link() {
 #[test]
 fn address() {
     replay("address", address::run);
+}
+
+#[test]
+fn book() {
+    replay("book", book::run);
 }
