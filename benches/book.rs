@@ -82,7 +82,6 @@ fn full() -> AddressBook {
 
 fn selection(c: &mut Criterion) {
     let mut book = full();
-    println!("the full book has {} addresses", book.len());
     c.bench_function("select, all due", |b| b.iter(|| book.pick(Queue::Known, now()).unwrap()));
     let addrs: Vec<HostPort> = book.iter().map(|(addr, _)| addr.clone()).collect();
     let later = now() + Duration::from_secs(3600);

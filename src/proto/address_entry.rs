@@ -177,6 +177,11 @@ impl Entry {
         }
     }
 
+    /// Who told it, and from where.
+    pub(super) const fn hearing(&self) -> Hearing {
+        Hearing { source: self.source, from: self.told_from }
+    }
+
     /// Whether hearing of it again changes nothing: by far the most frequent case.
     pub(super) fn is_old_news(&self, id: Option<NodeId>, source: Source) -> bool {
         match source {

@@ -1,15 +1,16 @@
 //! Discovery, driven by mock sessions and a mock dialer alone.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
+use parking_lot::Mutex;
 
 use super::*;
 use crate::{
     actors::{
         dialer::{Dial, Resolve},
         journal::{Journal, JournalPort},
-        registry::{Announce, Peer, PeerEvent},
+        registry::{Announce, Peer, PeerEvent, Stop},
         session::Credit,
     },
     address::HostPort,
@@ -19,6 +20,9 @@ use crate::{
     peer::{Direction, PeerInfo},
     proto::{
         address_book::BookKey,
+        address_entry::Source,
+        address_record::{AddressChange, Shelf},
+        bans::{Target, Verdict},
         explorer::{DialResult, Explorer, ExplorerSetup, Proof},
         link::Purpose,
         own_address::{OwnAddress, Settled},
@@ -47,6 +51,11 @@ fn addr(text: &str) -> HostPort {
 impl Harness {
     fn start(bootstrap: &[&str]) -> Self {
         tokio::time::pause();
+        Self::start_on_pause(bootstrap, None)
+    }
+
+    /// On a clock that is paused already.
+    fn start_on_pause(bootstrap: &[&str], save: Option<Recipient<SaveAddresses>>) -> Self {
         let (dials, names, announced) = (Probe::start(), Probe::start(), Probe::start());
         let clock = Clock::start();
         let listening = [addr("0.0.0.0:5999")];
@@ -71,7 +80,7 @@ impl Harness {
             elsewhere: Probe::start().recipient(),
             bootstrap_resolved: Probe::start().recipient(),
             journal: JournalPort::new(Journal::start(64, None).recipient()),
-            save: None,
+            save,
         };
         let bootstrap = bootstrap.iter().map(|text| addr(text).into()).collect();
         let discovery =
@@ -313,4 +322,92 @@ async fn the_own_address_is_announced_when_it_becomes_known() {
         h.discovery.do_send(PeerEvent::Up(peer));
     }
     assert_eq!(h.announced.expect().await.0, Some(addr("198.51.100.1:5999")));
+}
+
+/// A store that keeps what it is told, or cannot, or does not answer.
+struct Store {
+    kept: Arc<Mutex<Vec<Vec<AddressChange>>>>,
+    can: Arc<Mutex<bool>>,
+    answers_after: Duration,
+}
+
+impl Actor for Store {
+    type Context = Context<Self>;
+}
+
+impl Handler<SaveAddresses> for Store {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(
+        &mut self,
+        SaveAddresses(changes): SaveAddresses,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        self.kept.lock().push(changes);
+        let (can, pause) = (*self.can.lock(), self.answers_after);
+        Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            can
+        })
+    }
+}
+
+fn saved(changes: &[AddressChange]) -> Vec<String> {
+    let put = |change: &AddressChange| match change {
+        AddressChange::Put(record) => record.addr.to_string(),
+        AddressChange::Gone(addr) => format!("-{addr}"),
+    };
+    changes.iter().map(put).collect()
+}
+
+#[actix::test]
+async fn changes_are_kept_every_ten_seconds_again_if_they_were_not_and_once_more_at_the_end() {
+    tokio::time::pause();
+    let (kept, can) = (Arc::default(), Arc::new(Mutex::new(false)));
+    let store = Store { kept: Arc::clone(&kept), can: can.clone(), answers_after: Duration::ZERO };
+    let h = Harness::start_on_pause(&["192.0.2.1:5999"], Some(store.start().recipient()));
+    h.proven("192.0.2.1:5999", 7, None);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    *can.lock() = true;
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    let batches = std::mem::take(&mut *kept.lock());
+    let batches: Vec<_> = batches.iter().map(|changes| saved(changes)).collect();
+    assert_eq!(batches, [["192.0.2.1:5999"], ["192.0.2.1:5999"]], "the first was not kept");
+    h.proven("192.0.2.2:5999", 8, None);
+    h.discovery.send(Stop).await.unwrap();
+    let batches = kept.lock().iter().map(|changes| saved(changes)).collect::<Vec<_>>();
+    assert_eq!(batches, [["192.0.2.2:5999"]]);
+}
+
+#[actix::test]
+async fn a_store_that_does_not_answer_keeps_a_node_from_stopping_for_a_second_at_most() {
+    tokio::time::pause();
+    let (kept, can) = (Arc::default(), Arc::default());
+    let store = Store { kept: Arc::clone(&kept), can, answers_after: Duration::from_secs(3600) };
+    let h = Harness::start_on_pause(&[], Some(store.start().recipient()));
+    h.proven("192.0.2.1:5999", 7, None);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(kept.lock().len(), 1, "one batch is under way at most");
+    let begun = h.clock.now();
+    h.discovery.send(Stop).await.unwrap();
+    assert!(h.clock.now().since(begun) <= Duration::from_millis(1010));
+    assert_eq!(saved(&kept.lock()[1]), ["192.0.2.1:5999"], "what was not answered for goes again");
+}
+
+#[actix::test]
+async fn who_is_banned_is_not_dialled_until_the_ban_is_lifted() {
+    let h = Harness::start(&[]);
+    let target = Target::Node(NodeId::from_u128(21));
+    let news = |until| BanNews { target, verdict: Verdict::Banned, until };
+    h.discovery.do_send(news(Some(h.clock.now() + Duration::from_secs(86_400))));
+    let (session, _) = h.up(7, Direction::Inbound, None);
+    h.says(&session, 7, pairs(&[("192.0.2.1:5", Some(21))]));
+    assert_eq!(h.dialled().await, []);
+    h.discovery.do_send(news(None));
+    assert_eq!(h.dialled().await.len(), 1);
+    let book = h.discovery.send(Book).await.unwrap();
+    let entry = &book[0];
+    assert_eq!((entry.shelf, entry.outcome.as_deref()), (Shelf::New, Some("banned")));
+    assert_eq!(entry.told_from, addr("192.0.2.200:1").ip());
+    assert!(matches!(entry.source, Source::Told(by) if by == NodeId::from_u128(7)) && !entry.given);
 }

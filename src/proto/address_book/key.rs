@@ -8,7 +8,11 @@ use std::{
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::address::{Group, Host, HostPort};
+use crate::{
+    address::{Class, Group, Host, HostPort},
+    ids::NodeId,
+    proto::address_entry::{Hearing, Source},
+};
 
 /// The secret of a book. Whoever knows it can find addresses that all fall into the buckets they
 /// want to fill; so it never leaves the node, and is kept with the book, whose places follow from
@@ -26,7 +30,7 @@ impl BookKey {
     }
 
     /// Which of a source group's buckets takes addresses of a group.
-    pub(super) fn of_source(&self, source: Option<IpAddr>, group: &Group) -> u64 {
+    pub(super) fn of_source(&self, source: &SourceGroup, group: &Group) -> u64 {
         self.hash(b'i', |mac| {
             feed_source(mac, source);
             feed_group(mac, group);
@@ -34,7 +38,7 @@ impl BookKey {
     }
 
     /// The bucket that is a source group's `n`th.
-    pub(super) fn new_bucket(&self, source: Option<IpAddr>, n: u64) -> u64 {
+    pub(super) fn new_bucket(&self, source: &SourceGroup, n: u64) -> u64 {
         self.hash(b'n', |mac| {
             feed_source(mac, source);
             mac.update(&n.to_le_bytes());
@@ -72,15 +76,41 @@ impl BookKey {
     }
 }
 
-/// The group of the address from which something was told.
-pub(super) fn source_group(source: Option<IpAddr>) -> Option<Group> {
-    source.map(|ip| Group::of(&SocketAddr::new(ip, 0).into()))
+/// What tellers are counted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SourceGroup {
+    /// The operator, or nobody knows.
+    Nobody,
+    /// The group of the public address from which it was told.
+    Public(Group),
+    /// The teller itself, if it is near: addresses that are not public cost nobody anything, so
+    /// that counting by them would hold back only the good among the nodes of one machine.
+    Near(Option<NodeId>),
 }
 
-fn feed_source(mac: &mut Hmac<Sha256>, source: Option<IpAddr>) {
-    match source_group(source) {
-        Some(group) => feed_group(mac, &group),
-        None => mac.update(b"-"),
+impl SourceGroup {
+    pub(super) fn of(hearing: Hearing) -> Self {
+        let Some(ip) = hearing.from else { return Self::Nobody };
+        let by = match hearing.source {
+            Source::Told(by) | Source::Declared(by) => Some(by),
+            Source::Bootstrap | Source::Manual => None,
+        };
+        if Class::of(ip) == Class::Public {
+            Self::Public(Group::of(&SocketAddr::new(ip, 0).into()))
+        } else {
+            Self::Near(by)
+        }
+    }
+}
+
+fn feed_source(mac: &mut Hmac<Sha256>, source: &SourceGroup) {
+    match source {
+        SourceGroup::Nobody | SourceGroup::Near(None) => mac.update(b"-"),
+        SourceGroup::Public(group) => feed_group(mac, group),
+        SourceGroup::Near(Some(id)) => {
+            mac.update(b"i");
+            mac.update(&id.as_u128().to_be_bytes());
+        }
     }
 }
 

@@ -1,12 +1,10 @@
 //! Where in the book an address stands: the tables, the cold tier, and the ways between them.
 
-use std::net::IpAddr;
-
-use super::{AddressBook, key::source_group};
+use super::{AddressBook, key::SourceGroup};
 use crate::{
     address::{Class, Group, HostPort},
     clock::Moment,
-    proto::address_entry::{Entry, NotTaken, Place},
+    proto::address_entry::{Entry, Hearing, NotTaken, Place},
 };
 
 /// The table of hearsay, for the hash of a slot.
@@ -21,9 +19,10 @@ const COLD_GROUP_SHARE: usize = 16;
 impl AddressBook {
     /// The slot that hearsay prefers: in one of the few buckets that its source's group may fill,
     /// and for one group of addresses always in the same of them.
-    fn new_home(&self, addr: &HostPort, group: &Group, from: Option<IpAddr>) -> u32 {
-        let n = self.key.of_source(from, group) % self.source_buckets;
-        let bucket = self.new.bucket(self.key.new_bucket(from, n));
+    fn new_home(&self, addr: &HostPort, hearing: Hearing) -> u32 {
+        let source = SourceGroup::of(hearing);
+        let n = self.key.of_source(&source, &Group::of(addr)) % self.source_buckets;
+        let bucket = self.new.bucket(self.key.new_bucket(&source, n));
         self.new.home(bucket, self.key.slot(NEW, bucket, addr))
     }
 
@@ -38,17 +37,17 @@ impl AddressBook {
     pub(super) fn room_in_new(
         &mut self,
         addr: &HostPort,
-        from: Option<IpAddr>,
+        hearing: Hearing,
         now: Moment,
     ) -> Result<u32, NotTaken> {
-        let home = self.new_home(addr, &Group::of(addr), from);
+        let home = self.new_home(addr, hearing);
         if let Some(free) = self.new.free_near(home) {
             return Ok(free);
         }
         let Some(there) = self.new.at(home).cloned() else { return Err(NotTaken::PlaceTaken) };
         match self.entries.get(&there) {
             Some(entry) if !entry.is_terrible(now) => {
-                let same_source = source_group(entry.told_from) == source_group(from);
+                let same_source = SourceGroup::of(entry.hearing()) == SourceGroup::of(hearing);
                 Err(if same_source { NotTaken::SourceFull } else { NotTaken::PlaceTaken })
             }
             Some(_) | None => {
@@ -85,7 +84,7 @@ impl AddressBook {
     /// An address that was proven again and has no place among the proven waits among the hearsay.
     fn out_of_the_cold(&mut self, addr: &HostPort) {
         let Some(entry) = self.entries.get(addr).filter(|entry| entry.is_cold()) else { return };
-        let home = self.new_home(addr, &Group::of(addr), entry.told_from);
+        let home = self.new_home(addr, entry.hearing());
         if let Some(slot) = self.new.free_near(home) {
             self.move_to(addr, Place::New(slot));
         }
@@ -137,7 +136,7 @@ impl AddressBook {
         if proven && let Ok(slot) = self.room_in_tried(addr) {
             return Some(Place::Tried(slot));
         }
-        let home = self.new_home(addr, &Group::of(addr), entry.told_from);
+        let home = self.new_home(addr, entry.hearing());
         let new = self.new.free_near(home).map(Place::New);
         new.or(proven.then_some(Place::Cold))
     }
