@@ -502,7 +502,7 @@ proptest! {
             }
             prop_assert!(proven.iter().all(|addr| book.get(addr).is_some_and(|e| e.proven.is_some())));
         }
-        let records: Vec<_> = book.take_changes().into_iter().map(put_of).flatten().collect();
+        let records: Vec<_> = book.take_changes().into_iter().filter_map(put_of).collect();
         prop_assert_eq!(records.len(), book.len());
         let mut later = full_book(config);
         let dropped = later.remember(at(10_000), records.clone());
