@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     address::{AddressError, Class},
-    proto::address_record::{AddressChange, AddressRecord},
+    proto::{
+        address_entry::Source,
+        address_record::{AddressChange, AddressRecord},
+    },
 };
 
 const ME: NodeId = NodeId::from_u128(1);

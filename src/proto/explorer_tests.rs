@@ -1,7 +1,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ids::LinkId, proto::own_address::Settled, wire::MAX_LINE};
+use crate::{
+    ids::LinkId,
+    peer::{Direction, PeerInfo},
+    proto::own_address::Settled,
+    wire::{AddrEntry, MAX_LINE},
+};
 
 const ME: NodeId = NodeId::from_u128(1);
 

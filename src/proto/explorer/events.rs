@@ -1,0 +1,118 @@
+//! What peers do: come, go, and tell addresses.
+
+use super::{Explorer, Output, Peer, is_full};
+use crate::{
+    address::HostPort,
+    clock::Moment,
+    ids::NodeId,
+    peer::{Direction, PeerInfo},
+    proto::{
+        address_entry::{Hearing, NotTaken, Source},
+        intake::Intake,
+        journal::{Decision, Kind},
+    },
+    reason::CloseReason,
+    wire::AddrEntry,
+};
+
+impl Explorer {
+    /// A session came up.
+    pub fn peer_up(&mut self, now: Moment, info: &PeerInfo, out: &mut Vec<Output>) {
+        if self.peers.is_empty() {
+            self.refresh.next = self.refresh.next.max(now + self.config.refresh_min);
+        }
+        let intake = Intake::new(&self.config, now);
+        let peer = Peer { intake, class: info.remote.class(), from: info.remote.ip() };
+        let is_new = self.peers.insert(info.id, peer).is_none();
+        if is_new && info.direction == Direction::Outbound {
+            self.n_outbound += 1;
+            self.diversity.begun(&info.remote);
+        }
+        self.book.connected(info.id);
+        self.changed();
+        if let Some(observed) = &info.observed {
+            self.own.reported(info.id, observed);
+            self.announce(now, out);
+        }
+        if let Some(listen) = &info.listen {
+            self.declared(now, info, listen, out);
+        }
+        self.tick(now, out);
+    }
+
+    /// A session ended.
+    pub fn peer_down(
+        &mut self,
+        now: Moment,
+        info: &PeerInfo,
+        reason: &CloseReason,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(mut peer) = self.peers.remove(&info.id) {
+            out.extend(peer.intake.note(info.id, now, true).map(Output::Note));
+            if info.direction == Direction::Outbound {
+                self.n_outbound = self.n_outbound.saturating_sub(1);
+                self.diversity.ended(&info.remote);
+            }
+        }
+        self.book.disconnected(info.id, now, now.since(info.since));
+        // A full node answers the hello first, so that its refusal ends what was a session.
+        if info.direction == Direction::Outbound && is_full(reason) {
+            for addr in self.book.addresses_of(info.id) {
+                self.turned_away(now, &addr);
+            }
+        }
+        self.changed();
+        self.refresh_soon(now);
+        self.tick(now, out);
+    }
+
+    /// A peer told addresses.
+    pub fn addrs(
+        &mut self,
+        now: Moment,
+        from: NodeId,
+        entries: &[AddrEntry],
+        out: &mut Vec<Output>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let intake = &mut peer.intake;
+        let alone = entries.len() == 1;
+        let allowed = intake.allow(now, entries.len());
+        let mut news = false;
+        for entry in entries.iter().take(allowed) {
+            let taken = entry.addr.parse::<HostPort>().map_err(NotTaken::Bad).and_then(|addr| {
+                // A classic peer announces itself by a bare address; should it be another's, the
+                // proof will say so.
+                addr.check_dialable().map_err(NotTaken::Bad)?;
+                let told = |source| Hearing { source, from: peer.from };
+                if entry.id.or(alone.then_some(from)) == Some(from) && intake.may_declare(&addr) {
+                    return self.book.learn(&addr, Some(from), told(Source::Declared(from)), now);
+                }
+                self.book.learn(&addr, entry.id, told(Source::Told(from)), now)
+            });
+            match taken {
+                Ok(new) => news |= new,
+                // Hearing one's own address from others is how the network works, not a fault.
+                Err(NotTaken::Own) => {}
+                Err(why) => intake.refuse(why),
+            }
+        }
+        out.extend(intake.note(from, now, false).map(Output::Note));
+        if news {
+            self.refresh_soon(now);
+        }
+        self.tick(now, out);
+    }
+
+    fn declared(&mut self, now: Moment, by: &PeerInfo, addr: &HostPort, out: &mut Vec<Output>) {
+        let hearing = Hearing { source: Source::Declared(by.id), from: by.remote.ip() };
+        match self.book.learn(addr, Some(by.id), hearing, now) {
+            Ok(_) | Err(NotTaken::Own) => {}
+            Err(why) => {
+                let note = Decision::new(now, Kind::AddrsRefused, why.code()).peer(by.id);
+                out.push(Output::Note(note.addr(addr.clone())));
+            }
+        }
+    }
+}
