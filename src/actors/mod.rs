@@ -10,7 +10,9 @@
 //! | session | extensions | [`Received`](crate::Received) | the session's credits |
 //! | discovery | dialer | [`Dial`](dialer::Dial), [`Resolve`](dialer::Resolve) | dials in flight; bootstrap names |
 //! | dialer, session | discovery | [`Dialled`](discovery::Dialled), [`Resolved`](discovery::Resolved) | one per dial |
-//! | discovery | registry | [`Announce`](registry::Announce) | changes of the own address |
+//! | discovery | registry | [`Announce`](registry::Announce), [`Elsewhere`](registry::Elsewhere), [`BootstrapResolved`](registry::BootstrapResolved) | changes of the own address; one in 10 s; look-ups of bootstrap names |
+//! | registry | discovery | [`BanNews`](discovery::BanNews) | bans and discouragements, which are bounded |
+//! | discovery, registry | the store's keeper | [`SaveAddresses`](discovery::SaveAddresses), [`SaveBans`](registry::SaveBans) | one under way; the operator's changes |
 //! | all | journal | [`Decision`](crate::proto::journal::Decision) | its mailbox; what is over is counted |
 //! | anybody | a session's outbox | encoded frames, past the mailbox | frames and bytes |
 
