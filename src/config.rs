@@ -311,8 +311,9 @@ pub enum ConfigError {
     /// A text is longer than the wire allows, empty, or has control characters.
     #[error("{0} must have 1 to 64 printable characters")]
     BadName(&'static str),
-    /// A membership or an allowed id can be proven only over encrypted connections.
-    #[error("{0} needs encryption, so security must not be off")]
+    /// A membership, an allowed id or a pinned bootstrap can be proven only over encrypted
+    /// connections.
+    #[error("what {0} asks for needs encryption, so security must not be off")]
     NeedsEncryption(&'static str),
     /// Nothing can prove this id.
     #[error("{0} cannot be an allowed id: it is not of version 8, so nothing proves it")]
@@ -386,7 +387,11 @@ impl NodeConfig {
 
     fn validate_trust(&self) -> Result<(), ConfigError> {
         let TrustConfig { allow, network_key, .. } = &self.trust;
-        let needing = [("network-key", network_key.is_some()), ("allow", allow.is_some())];
+        let needing = [
+            ("network-key", network_key.is_some()),
+            ("allow", allow.is_some()),
+            ("bootstrap", self.bootstrap.iter().any(|contact| contact.id.is_some())),
+        ];
         if let Some((name, _)) = needing.iter().find(|(_, needs)| *needs)
             && self.security == Security::Off
         {

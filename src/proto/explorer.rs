@@ -208,8 +208,9 @@ impl Explorer {
         let told = records.len();
         let dropped = self.book.remember(now, records);
         if dropped > 0 {
-            let detail = format!("{dropped} of {told} kept addresses found no place");
-            self.early.push(Decision::new(now, Kind::Forgotten, "place-taken").detail(detail));
+            let note = Decision::new(now, Kind::Forgotten, "place-taken").count("kept", told);
+            let note = note.count("dropped", dropped).detail("kept addresses that found no place");
+            self.early.push(note);
         }
     }
 

@@ -97,11 +97,12 @@ impl Intake {
         if self.notes.take(now, 1) == 0 && !last {
             return None;
         }
-        let counts: Vec<String> = std::mem::take(&mut self.refused)
-            .into_iter()
-            .map(|(why, n)| format!("{n} {}", why.code()))
-            .collect();
-        Some(Decision::new(now, Kind::AddrsRefused, reason).detail(counts.join(", ")).peer(from))
+        let refused = std::mem::take(&mut self.refused);
+        let n_refused = refused.values().sum();
+        let counts: Vec<String> =
+            refused.into_iter().map(|(why, n)| format!("{n} {}", why.code())).collect();
+        let note = Decision::new(now, Kind::AddrsRefused, reason).count("addresses", n_refused);
+        Some(note.detail(counts.join(", ")).peer(from))
     }
 }
 

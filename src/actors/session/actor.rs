@@ -205,8 +205,8 @@ impl Session {
 
     fn note_throttled(&self, now: Moment) {
         let rate = self.env.config.session.messages_per_second;
-        let detail = format!("faster than {rate} lines a second; it is read no faster than that");
-        let note = Decision::new(now, Kind::Throttled, "rate").detail(detail).link(self.id);
+        let note = Decision::new(now, Kind::Throttled, "rate").link(self.id);
+        let note = note.number("lines-per-second", rate.into());
         let note = note.addr(self.origin.remote.clone());
         self.env.journal.note(note.peer(self.peer.as_ref().map(PeerHandle::id)));
     }

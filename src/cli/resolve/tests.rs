@@ -295,7 +295,7 @@ fn what_needs_encryption_is_refused_without_with_both_origins() {
         assert_eq!(
             error.unwrap_err().to_string(),
             format!(
-                "{key} needs encryption, so security must not be off; \
+                "what {key} asks for needs encryption, so security must not be off; \
                  {key} is from flag --{key}, security is from env PEERAGE_SECURITY"
             )
         );

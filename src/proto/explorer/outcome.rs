@@ -206,23 +206,23 @@ impl Explorer {
         }
         let fate = self.book.failed(addr, now);
         let failures = self.book.get(addr).map_or(0, |entry| entry.failures);
-        let (kind, detail) = match fate {
-            Fate::Forgotten => (Kind::Forgotten, String::new()),
+        let note = |kind| Decision::new(now, kind, code).number("failures", failures.into());
+        let note = match fate {
+            Fate::Forgotten => note(Kind::Forgotten),
             Fate::Cold(_) => {
                 self.changed();
-                (Kind::WentCold, format!("failures {failures}"))
+                note(Kind::WentCold)
             }
             Fate::GaveWay(_, newcomer) => {
                 self.changed();
-                (Kind::AddressEvicted, format!("its place goes to {newcomer}"))
+                note(Kind::AddressEvicted).detail(format!("its place goes to {newcomer}"))
             }
             Fate::Retry(at) => {
-                let pause = at.since(now).as_secs_f64();
-                (Kind::BackOff, format!("failures {failures}, pause {pause:.1} s"))
+                let pause = at.since(now).as_millis();
+                note(Kind::BackOff).number("pause-ms", u64::try_from(pause).unwrap_or(u64::MAX))
             }
             Fate::Unknown => return,
         };
-        let note = Decision::new(now, kind, code).detail(detail);
         out.push(Output::Note(note.addr(addr.clone())));
     }
 

@@ -90,9 +90,14 @@ impl Session {
     /// the end of a dial is discovery's to note.
     fn note_refusal(&self, now: Moment, reason: &CloseReason, detail: &str) {
         if self.unknown > 0 {
-            let detail = format!("{} messages of unknown msgtypes", self.unknown);
-            let note = Decision::new(now, Kind::Undelivered, "unknown").detail(detail);
+            let note = Decision::new(now, Kind::Undelivered, "unknown").detail("unknown msgtypes");
+            let note = note.number("messages", self.unknown);
             self.env.journal.note(note.link(self.id).peer(self.peer.as_ref().map(PeerHandle::id)));
+        }
+        if self.throttlings > 1 {
+            let note = Decision::new(now, Kind::Throttled, "rate").link(self.id);
+            let note = note.number("times", self.throttlings).addr(self.origin.remote.clone());
+            self.env.journal.note(note.peer(self.peer.as_ref().map(PeerHandle::id)));
         }
         let is_trouble =
             !matches!(reason, CloseReason::Gone | CloseReason::Shutdown | CloseReason::Peer(_));
