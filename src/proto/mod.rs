@@ -29,3 +29,6 @@ pub mod peer_table;
 pub mod redial;
 pub mod stall;
 pub mod token_bucket;
+
+#[cfg(test)]
+mod properties;
