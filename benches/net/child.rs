@@ -4,6 +4,7 @@ use std::{
     env,
     io::{self, BufRead, BufReader, Read},
     net::SocketAddr,
+    path::PathBuf,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
@@ -31,9 +32,36 @@ pub(crate) fn can_pin() -> bool {
     works("0") && works("1")
 }
 
-/// This binary again, with a descriptor limit that 5,000 sessions fit in. Both helpers replace themselves
-/// with what they start, so the process that is measured is the very child that the handle names.
-fn command(cores: Cores, args: &[String]) -> Result<Command> {
+/// How many descriptors a child can have, at most.
+pub(crate) fn descriptor_limit() -> Result<u64> {
+    let output = Command::new("sh").args(["-c", "ulimit -Hn"]).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    // What is no number is `unlimited`.
+    Ok(said.trim().parse().unwrap_or(u64::MAX))
+}
+
+/// What a server child is: a build of this bench, and the command line of the part that it plays.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    path: PathBuf,
+    args: Vec<String>,
+}
+
+impl Program {
+    /// Another build of this bench.
+    pub(crate) fn other(path: PathBuf, args: &[&str]) -> Self {
+        Self { path, args: args.iter().map(|&arg| arg.to_owned()).collect() }
+    }
+
+    /// This build.
+    pub(crate) fn own(args: &[&str]) -> Result<Self> {
+        Ok(Self::other(env::current_exe()?, args))
+    }
+}
+
+/// A build of this bench with a descriptor limit that 5,000 sessions fit in. Both helpers replace
+/// themselves with what they start, so the process that is measured is the very child that the handle names.
+fn command(cores: Cores, program: &Program) -> Command {
     let mut command = Command::new("sh");
     command.args([
         "-c",
@@ -43,8 +71,8 @@ fn command(cores: Cores, args: &[String]) -> Result<Command> {
     if let Some(cores) = cores {
         command.args(["taskset", "-c", cores]);
     }
-    command.arg(env::current_exe()?).args(args).stdout(Stdio::piped());
-    Ok(command)
+    command.arg(&program.path).args(&program.args).stdout(Stdio::piped());
+    command
 }
 
 /// A running server child; it ends with this handle.
@@ -57,8 +85,8 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server and waits until it says where it listens.
-    pub(crate) fn start(cores: Cores, args: &[String]) -> Result<Self> {
-        let mut child = command(cores, args)?.stdin(Stdio::piped()).spawn()?;
+    pub(crate) fn start(cores: Cores, program: &Program) -> Result<Self> {
+        let mut child = command(cores, program).stdin(Stdio::piped()).spawn()?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let listen = SocketAddr::from(([0; 4], 0));
         // From here on, leaving early ends the child.
@@ -67,7 +95,7 @@ impl Server {
         let said = first.as_deref().unwrap_or("nothing");
         let Some(addr) = said.strip_prefix("listening ") else {
             let status = server.stop()?;
-            let what = args.join(" ");
+            let what = format!("{} {}", program.path.display(), program.args.join(" "));
             return Err(format!("`{what}` does not listen: it said {said}; {status}").into());
         };
         server.listen = addr.trim().parse()?;
@@ -78,10 +106,11 @@ impl Server {
     pub(crate) fn measure(&self, cores: Cores, plan: &Plan) -> Result<Sample> {
         let (server, server_pid) = (self.listen, self.child.id());
         let args = Plan { server, server_pid, ..plan.clone() }.to_args();
-        let output =
-            command(cores, &args)?.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        let program = Program { path: env::current_exe()?, args };
+        let mut command = command(cores, &program);
+        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
         if !output.status.success() {
-            return Err(format!("`{}` failed: {}", args.join(" "), output.status).into());
+            return Err(format!("`{}` failed: {}", program.args.join(" "), output.status).into());
         }
         Ok(serde_json::from_slice(&output.stdout)?)
     }

@@ -5,7 +5,9 @@
 
 mod client;
 mod fan;
+pub(crate) mod hold;
 mod idle;
+mod secure;
 
 use std::{cell::Cell, net::SocketAddr, process, rc::Rc, time::Duration};
 
@@ -17,7 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use self::client::{Client, Wanted};
+use self::client::{Caller, Client, Wanted};
 use crate::{
     Result,
     measure::{self, Meter, Usage},
@@ -47,6 +49,20 @@ pub(crate) enum Load {
     Fan1k,
     Discard,
     Idle,
+    TlsHandshake,
+    TlsPingDeep,
+    TlsLines,
+    TlsIdle,
+    TlsHold,
+}
+
+impl Load {
+    pub(crate) const fn is_encrypted(self) -> bool {
+        matches!(
+            self,
+            Self::TlsHandshake | Self::TlsPingDeep | Self::TlsLines | Self::TlsIdle | Self::TlsHold
+        )
+    }
 }
 
 /// What one run of the load generator is told.
@@ -77,6 +93,16 @@ impl Plan {
         args.extend(options.split(' ').map(str::to_owned));
         args
     }
+
+    /// A connection of the kind that this load is of. `spread` picks a source address.
+    async fn connect(&self, spread: usize) -> Result<Client> {
+        if self.load.is_encrypted() {
+            let caller = Caller::fresh(false)?;
+            Client::connect_encrypted(self.server, spread, &caller).await
+        } else {
+            Client::connect(self.server, spread).await
+        }
+    }
 }
 
 /// What one run of the load generator has measured.
@@ -94,12 +120,14 @@ pub(crate) struct Sample {
     pub(crate) load_cpu: f64,
     /// CPU time of everything else on the machine in the window.
     pub(crate) others_cpu: f64,
+    /// All of the server's resident memory at the end; only the loads that are about it say it.
+    pub(crate) resident_kib: u64,
 }
 
 impl Sample {
     fn new(figure: f64, ops: u64, usage: Usage) -> Self {
         let Usage { wall: secs, server: server_cpu, own: load_cpu, others: others_cpu } = usage;
-        Self { figure, ops, secs, server_cpu, load_cpu, others_cpu }
+        Self { figure, ops, secs, server_cpu, load_cpu, others_cpu, resident_kib: 0 }
     }
 
     /// Whether so much else was running that wall time says little.
@@ -122,7 +150,7 @@ async fn measured(plan: &Plan) -> Result<Sample> {
     let ping = Requests { line: PING, wanted: Wanted::PONG };
     let getaddr = Requests { line: GETADDR, wanted: Wanted::FULL_ADDR };
     match plan.load {
-        Load::PingDeep => requests(plan, ping, 16, 32).await,
+        Load::PingDeep | Load::TlsPingDeep => requests(plan, ping, 16, 32).await,
         Load::PingWide => requests(plan, ping, 64, 1).await,
         Load::RoundTrip => round_trip(plan).await,
         Load::Connect => connects(plan).await,
@@ -133,7 +161,10 @@ async fn measured(plan: &Plan) -> Result<Sample> {
         Load::Fan100 => fan::run(plan, 100).await,
         Load::Fan1k => fan::run(plan, 1024).await,
         Load::Discard => discard(plan).await,
-        Load::Idle => idle::run(plan).await,
+        Load::Idle | Load::TlsIdle => idle::run(plan).await,
+        Load::TlsHandshake => secure::handshakes(plan).await,
+        Load::TlsLines => secure::lines(plan).await,
+        Load::TlsHold => hold::run(plan).await,
     }
 }
 
@@ -191,7 +222,7 @@ async fn requests(
 ) -> Result<Sample> {
     let (ops, mut tasks) = (Ops::default(), Tasks::new());
     for i in 0..connections {
-        let mut client = Client::connect(plan.server, i).await?;
+        let mut client = plan.connect(i).await?;
         let burst = requests.line.repeat(depth);
         let ops = ops.clone();
         tasks.spawn_local(async move {

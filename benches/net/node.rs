@@ -40,6 +40,11 @@ impl Handler<Received<Fan>> for Fanner {
     }
 }
 
+/// Lines that a session may bring at once, and in a second. The bucket is asked for every line as it always
+/// is, but never runs dry.
+const LINE_BURST: u32 = 1_000_000;
+const LINES_PER_SECOND: u32 = 100_000_000;
+
 /// Runs a node as a server child until stdin closes. Its limits are above what the loads use; it
 /// knows [`wire::book`] and dials nothing.
 pub(crate) fn serve(workers: usize) -> Result<()> {
@@ -48,6 +53,8 @@ pub(crate) fn serve(workers: usize) -> Result<()> {
         NodeConfig { listen: vec!["127.0.0.1:0".parse()?], workers, ..NodeConfig::default() };
     config.limits.max_inbound = ROOM;
     config.limits.max_unfinished = ROOM;
+    config.session.message_burst = LINE_BURST;
+    config.session.messages_per_second = LINES_PER_SECOND;
     config.discovery.target_peers = 0;
     config.liveness.dead_after = Duration::from_secs(3600);
     let book = wire::book().into_iter();

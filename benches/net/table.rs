@@ -1,5 +1,7 @@
 //! What the runs say, as markdown.
 
+use std::time::Duration;
+
 use crate::{
     load::Sample,
     measure::{Spread, ratio, spread},
@@ -12,8 +14,8 @@ const SATURATED: f64 = 0.93;
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) title: String,
-    pub(crate) node: Vec<Sample>,
-    pub(crate) yardstick: Vec<Sample>,
+    pub(crate) left: Vec<Sample>,
+    pub(crate) right: Vec<Sample>,
 }
 
 /// The runs of one load against one server in one setting.
@@ -23,15 +25,25 @@ pub(crate) struct Setting {
     pub(crate) samples: Vec<Sample>,
 }
 
-/// Prints one line for each load, node against yardstick.
-pub(crate) fn print_rows(rows: &[Row]) {
+/// Sessions that were held, by one server after the other.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) sessions: u32,
+    pub(crate) secs: f64,
+    pub(crate) every: Duration,
+    pub(crate) samples: Vec<(&'static str, Sample)>,
+}
+
+/// Prints one line for each load, one server against the other.
+pub(crate) fn print_rows(rows: &[Row], names: [&str; 2]) {
+    let [one, other] = names;
     println!(
-        "\n| load | node | yardstick | node / yardstick | server CPU µs/op: node | yardstick | ratio | server busy | load busy |"
+        "\n| load | {one} | {other} | {one} / {other} | server CPU µs/op: {one} | {other} | ratio | server busy | load busy |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    for Row { title, node, yardstick } in rows {
-        let figures = (each(node, figure), each(yardstick, figure));
-        let costs = (each(node, cpu_per_op), each(yardstick, cpu_per_op));
+    for Row { title, left, right } in rows {
+        let figures = (each(left, figure), each(right, figure));
+        let costs = (each(left, cpu_per_op), each(right, cpu_per_op));
         println!(
             "| {title} | {} | {} | {} | {} | {} | {} | {} / {} | {} / {} |",
             wide(&figures.0),
@@ -40,22 +52,49 @@ pub(crate) fn print_rows(rows: &[Row]) {
             short(median(&costs.0)),
             short(median(&costs.1)),
             compared(&costs.0, &costs.1),
-            percent(node, server_busy),
-            percent(yardstick, server_busy),
-            percent(node, load_busy),
-            percent(yardstick, load_busy),
+            percent(left, server_busy),
+            percent(right, server_busy),
+            percent(left, load_busy),
+            percent(right, load_busy),
         );
     }
     println!(
         "\nEach cell is the median of the runs, with the least and the greatest in parentheses; those of a ratio are"
     );
     println!(
-        "of runs made one right after the other. \"Busy\" is CPU time over wall time: node / yardstick."
+        "of runs made one right after the other. \"Busy\" is CPU time over wall time: {one} / {other}."
     );
-    for Row { title, node, yardstick } in rows {
-        for (side, samples) in [("node", node), ("yardstick", yardstick)] {
-            remark(title, side, samples);
+    for Row { title, left, right } in rows {
+        if title.contains("KiB") && title.contains("memory") {
+            let more = median(&each(left, figure)) - median(&each(right, figure));
+            println!("* {}: {one} less {other} is {more:+.2} KiB.", name_of(title));
         }
+        remark(title, one, left);
+        remark(title, other, right);
+    }
+}
+
+/// Prints what the sessions cost, with a column for each server.
+pub(crate) fn print_held(held: &Held) {
+    let Held { sessions, secs, every, samples } = held;
+    let every = every.as_secs();
+    let cells = |of: &dyn Fn(&Sample) -> String| -> String {
+        samples.iter().map(|(_, sample)| format!(" {} |", of(sample))).collect()
+    };
+    let names: String = samples.iter().map(|(name, _)| format!(" {name} |")).collect();
+    println!(
+        "\n| {sessions} encrypted sessions for {secs} s, a ping every {every} s from both ends |{names}"
+    );
+    println!("|---|{}", "---|".repeat(samples.len()));
+    println!("| memory of a session (KiB ↓) |{}", cells(&|sample| short(sample.figure)));
+    let whole = |sample: &Sample| format!("{:.1}", sample.resident_kib as f64 / 1024.0);
+    println!("| memory of the whole process (MiB ↓) |{}", cells(&whole));
+    let busy = |sample: &Sample| format!("{:.2}%", server_busy(sample) * 100.0);
+    println!("| CPU, of one core (↓) |{}", cells(&busy));
+    println!("| pings of the load that were answered |{}", cells(&|sample| sample.ops.to_string()));
+    println!();
+    for (name, sample) in samples {
+        disturbed(&format!("hold, {name}"), std::slice::from_ref(sample));
     }
 }
 
@@ -84,7 +123,7 @@ pub(crate) fn print_settings(title: &str, settings: &[Setting]) {
 
 /// Says of which rows the wall time is not the server's doing.
 fn remark(title: &str, side: &str, samples: &[Sample]) {
-    let name = title.split(':').next().unwrap_or_default();
+    let name = name_of(title);
     disturbed(&format!("{name}, {side}"), samples);
     let (server, load) = (median(&each(samples, server_busy)), median(&each(samples, load_busy)));
     let verdict = match (load > SATURATED, server > SATURATED) {
@@ -104,6 +143,10 @@ fn disturbed(what: &str, samples: &[Sample]) {
             samples.len()
         );
     }
+}
+
+fn name_of(title: &str) -> &str {
+    title.split(':').next().unwrap_or_default()
 }
 
 fn figure(sample: &Sample) -> f64 {
@@ -144,9 +187,10 @@ fn percent(samples: &[Sample], of: fn(&Sample) -> f64) -> String {
     format!("{:.0}%", median(&each(samples, of)) * 100.0)
 }
 
-/// Three digits, with the thousands and millions as a letter.
+/// Three digits, with the thousands, millions and so on as a letter.
 fn short(value: f64) -> String {
     let (scaled, unit) = match value {
+        v if v >= 1e9 => (v / 1e9, "G"),
         v if v >= 1e6 => (v / 1e6, "M"),
         v if v >= 1e3 => (v / 1e3, "k"),
         v => (v, ""),

@@ -6,6 +6,8 @@
 //! trip costs one `read` and one `write` and no third call that says "would block". A fan-out message is
 //! appended to the out-buffers of the others, which are woken once however many messages a read held.
 //!
+//! Encrypted, the same loop runs over what tokio-rustls accepts, and a hello must name the id of the key.
+//!
 //! What a real node does and this does not: liveness timers, deadlines, rate limits, a journal, counters,
 //! an address book that changes. It does keep the bounds that memory needs (line length, out-buffer).
 
@@ -19,8 +21,10 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use clap::Args;
 use memchr::{memchr_iter, memrchr};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -28,11 +32,13 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     runtime::{Builder, LocalOptions},
 };
+use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 use self::hub::{Hub, Peer};
 use crate::{
     Result,
+    tls::{self, Identity},
     wire::{self, MAX_HELLO_LINE, MAX_LINE, PONG},
 };
 
@@ -43,34 +49,78 @@ const FIRST_BUFFER: usize = 1024;
 /// With more than this unsent, a connection is not read from: whoever does not read is not answered.
 const PAUSE_READING: usize = 256 * 1024;
 
-/// Runs the yardstick as a server child until stdin closes.
-pub(crate) fn serve() -> Result<()> {
-    wire::exit_when_stdin_closes()?;
-    let runtime = Builder::new_current_thread().enable_io().build_local(LocalOptions::default())?;
-    runtime.block_on(accept())
+/// What a yardstick is told.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Manner {
+    /// Speak TLS, and nothing else.
+    #[arg(long)]
+    tls: bool,
+    /// Ping every connection this often, in seconds; never by default.
+    #[arg(long, default_value_t = 0)]
+    ping_every: u64,
 }
 
-async fn accept() -> Result<()> {
+/// Runs the yardstick as a server child until stdin closes.
+pub(crate) fn serve(manner: Manner) -> Result<()> {
+    wire::exit_when_stdin_closes()?;
+    let mut builder = Builder::new_current_thread();
+    builder.enable_io();
+    if manner.ping_every > 0 {
+        builder.enable_time();
+    }
+    builder.build_local(LocalOptions::default())?.block_on(accept(manner))
+}
+
+async fn accept(manner: Manner) -> Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let listener = socket.listen(4096)?;
     let listen = listener.local_addr()?;
-    let hub = Rc::new(Hub::new(listen)?);
+    let identity = manner.tls.then(Identity::fresh).transpose()?;
+    let me = identity.as_ref().map_or_else(Uuid::new_v4, Identity::id);
+    let hub = Rc::new(Hub::new(listen, me)?);
+    let acceptor = identity.map(|own| own.server()).transpose()?.map(TlsAcceptor::from);
+    if manner.ping_every > 0 {
+        drop(tokio::task::spawn_local(ping(Rc::clone(&hub), manner.ping_every)));
+    }
     wire::announce(listen)?;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let hub = Rc::clone(&hub);
                 // How one connection ended is of no interest here: the client reports it if it minds.
-                drop(tokio::task::spawn_local(async move {
-                    stream.set_nodelay(true)?;
-                    Connection::new(stream, hub).run().await
-                }));
+                match acceptor.clone() {
+                    None => drop(tokio::task::spawn_local(async move {
+                        stream.set_nodelay(true)?;
+                        Connection::new(stream, hub, None).run().await
+                    })),
+                    Some(acceptor) => {
+                        drop(tokio::task::spawn_local(encrypted(stream, hub, acceptor)));
+                    }
+                }
             }
             // A client that is already gone.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => return Err(format!("accept: {error}").into()),
         }
+    }
+}
+
+/// One connection over TLS. The task is as large as the handshake only while that lasts.
+async fn encrypted(stream: TcpStream, hub: Rc<Hub>, acceptor: TlsAcceptor) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let stream = Box::pin(acceptor.accept(stream)).await?;
+    let proven = tls::proven_id(stream.get_ref().1);
+    let proven = proven.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    Box::pin(Connection::new(stream, hub, Some(proven)).run()).await
+}
+
+/// Pings every connection once in `every` seconds, some of them each second.
+async fn ping(hub: Rc<Hub>, every: u64) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    for turn in (0..every).cycle() {
+        seconds.tick().await;
+        hub.ping(turn, every);
     }
 }
 
@@ -103,10 +153,12 @@ enum Next {
     Close,
 }
 
-struct Connection {
-    stream: TcpStream,
+struct Connection<S> {
+    stream: S,
     hub: Rc<Hub>,
     peer: Rc<Peer>,
+    /// The id that the connection's key proves; the hello must be of the same.
+    proven: Option<Uuid>,
     id: Option<Uuid>,
     input: Vec<u8>,
     filled: usize,
@@ -116,12 +168,13 @@ struct Connection {
     draining: bool,
 }
 
-impl Connection {
-    fn new(stream: TcpStream, hub: Rc<Hub>) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(stream: S, hub: Rc<Hub>, proven: Option<Uuid>) -> Self {
         Self {
             stream,
             hub,
             peer: Rc::default(),
+            proven,
             id: None,
             input: vec![0; FIRST_BUFFER],
             filled: 0,
@@ -215,6 +268,9 @@ impl Connection {
                 let Ok(hello) = serde_json::from_str::<Hello>(line) else {
                     return Next::Close;
                 };
+                if self.proven.is_some_and(|id| id != hello.nodeid) {
+                    return Next::Close;
+                }
                 out.extend_from_slice(&self.hub.greeting);
                 self.id = Some(hello.nodeid);
                 self.hub.admit(hello.nodeid, &self.peer);
@@ -238,11 +294,12 @@ impl Connection {
         }
         unsent.clear();
         self.sent = 0;
-        Poll::Ready(Ok(()))
+        // A socket holds nothing back; TLS does when the socket was full.
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 }
 
-impl Drop for Connection {
+impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
         if let Some(id) = self.id {
             self.hub.dismiss(id, &self.peer);

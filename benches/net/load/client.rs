@@ -1,17 +1,24 @@
 //! One connection of the load generator: as little work per line as can be, so that the server and not
 //! this side is what is measured.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use memchr::memchr_iter;
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use uuid::Uuid;
 
 use crate::{
     Result,
+    tls::{self, Identity},
     wire::{MAX_LINE, PONG},
 };
 
@@ -43,10 +50,59 @@ impl Wanted {
     }
 }
 
+/// The bytes of one connection.
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Encrypted(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    async fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.read(space).await,
+            Self::Encrypted(tls) => tls.read(space).await,
+        }
+    }
+
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.write_all(bytes).await,
+            Self::Encrypted(tls) => {
+                tls.write_all(bytes).await?;
+                // TLS holds back what the socket had no room for.
+                tls.flush().await
+            }
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Encrypted(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+/// Who a connection is made as: a key's id, and TLS with that key.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    id: Uuid,
+    config: Arc<ClientConfig>,
+}
+
+impl Caller {
+    /// With a new key. A `trusting` one does not check the server's signature.
+    pub(crate) fn fresh(trusting: bool) -> Result<Self> {
+        let identity = Identity::fresh()?;
+        Ok(Self { id: identity.id(), config: identity.client(trusting)? })
+    }
+}
+
 /// A handshaken connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Stream,
     input: Vec<u8>,
     filled: usize,
     /// Answers to the server's own pings, which leave with the next write.
@@ -58,23 +114,37 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects and completes the hello exchange.
-    ///
-    /// `spread` picks a source address of the 127.0.0.0/24 net, so that thousands of connections do not
-    /// share one range of ephemeral ports.
+    /// Connects in plaintext and completes the hello exchange.
     pub(crate) async fn connect(server: SocketAddr, spread: usize) -> Result<Self> {
-        let socket = TcpSocket::new_v4()?;
-        let host = u8::try_from(2 + spread % 64)?;
-        socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)))?;
-        let stream = socket.connect(server).await.map_err(|e| format!("connect: {e}"))?;
-        stream.set_nodelay(true)?;
-        let input = vec![0; 2048];
-        let mut client =
-            Self { stream, input, filled: 0, pongs: Vec::new(), bye: None, kept: None };
-        let hello = format!("{{\"msgtype\":\"hello\",\"nodeid\":\"{}\"}}\n", Uuid::new_v4());
-        client.send(hello.as_bytes()).await?;
+        let mut client = Self::new(Stream::Plain(dial(server, spread).await?));
+        client.send(hello(Uuid::new_v4()).as_bytes()).await?;
         while client.recv(&Wanted::HELLO).await? == 0 {}
         Ok(client)
+    }
+
+    /// Connects, completes the TLS handshake with a key of its own, and then the hello exchange.
+    pub(crate) async fn connect_encrypted(
+        server: SocketAddr,
+        spread: usize,
+        caller: &Caller,
+    ) -> Result<Self> {
+        let tcp = dial(server, spread).await?;
+        let connector = TlsConnector::from(Arc::clone(&caller.config));
+        let name = ServerName::from(server.ip());
+        let stream = Box::pin(connector.connect(name, tcp)).await;
+        let stream = stream.map_err(|e| format!("TLS handshake: {e}"))?;
+        let server_id = tls::proven_id(stream.get_ref().1).ok_or("the server proves no id")?;
+        let mut client = Self::new(Stream::Encrypted(Box::new(stream)));
+        let hello = client.ask(hello(caller.id).as_bytes(), &Wanted::HELLO).await?;
+        if !hello.windows(36).any(|text| text == server_id.to_string().as_bytes()) {
+            return Err("the server's hello is not of the id that its key proves".into());
+        }
+        Ok(client)
+    }
+
+    fn new(stream: Stream) -> Self {
+        let input = vec![0; 2048];
+        Self { stream, input, filled: 0, pongs: Vec::new(), bye: None, kept: None }
     }
 
     /// One read; how many lines of the wanted kind it completed, possibly none.
@@ -126,7 +196,7 @@ impl Client {
 
     /// Closes with a reset, which leaves no half-closed connection and no port in TIME_WAIT behind.
     pub(crate) fn reset(self) -> Result<()> {
-        Ok(self.stream.set_zero_linger()?)
+        Ok(self.stream.tcp().set_zero_linger()?)
     }
 
     fn take_lines(&mut self, seen: usize, wanted: &Wanted) -> Result<usize> {
@@ -157,4 +227,19 @@ impl Client {
         let bye = self.bye.as_deref().unwrap_or("nothing");
         format!("connection lost: {what}; before that the server said {bye}")
     }
+}
+
+/// A TCP connection. `spread` picks a source address of the 127.0.0.0/24 net, so that thousands of
+/// connections do not share one range of ephemeral ports.
+async fn dial(server: SocketAddr, spread: usize) -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    let host = u8::try_from(2 + spread % 64)?;
+    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)))?;
+    let stream = socket.connect(server).await.map_err(|e| format!("connect: {e}"))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn hello(id: Uuid) -> String {
+    format!("{{\"msgtype\":\"hello\",\"nodeid\":\"{id}\"}}\n")
 }

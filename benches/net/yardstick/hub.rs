@@ -29,8 +29,7 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(listen: SocketAddr) -> Result<Self> {
-        let me = Uuid::new_v4();
+    pub(super) fn new(listen: SocketAddr, me: Uuid) -> Result<Self> {
         // By hand, for `json!` sorts the keys, and the client tells lines apart by how they begin.
         let hello = format!(
             "{{\"msgtype\":\"hello\",\"nodeid\":\"{me}\",\"version\":1,\"agent\":\"peerage/0.1.0\",\
@@ -53,6 +52,13 @@ impl Hub {
         if peers.get(&id).is_some_and(|current| Rc::ptr_eq(current, peer)) {
             peers.remove(&id);
         }
+    }
+
+    /// Pings those whose turn it is, out of `turns`.
+    pub(super) fn ping(&self, turn: u64, turns: u64) {
+        let peers = self.peers.borrow();
+        let due = |id: &Uuid| id.as_u64_pair().1 % turns == turn;
+        peers.iter().filter(|(id, _)| due(id)).for_each(|(_, peer)| peer.push(PING));
     }
 
     pub(super) fn fan_out(&self, from: &Rc<Peer>, lines: &[u8]) {
