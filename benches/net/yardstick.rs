@@ -106,13 +106,17 @@ async fn accept(manner: Manner) -> Result<()> {
     }
 }
 
-/// One connection over TLS. The task is as large as the handshake only while that lasts.
+/// One connection over TLS. What the handshake needs is given back when it is done, and what stays is
+/// boxed once, for a task keeps room for all that was ever moved through it.
 async fn encrypted(stream: TcpStream, hub: Rc<Hub>, acceptor: TlsAcceptor) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let stream = Box::pin(acceptor.accept(stream)).await?;
-    let proven = tls::proven_id(stream.get_ref().1);
-    let proven = proven.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
-    Box::pin(Connection::new(stream, hub, Some(proven)).run()).await
+    let (stream, proven) = Box::pin(async {
+        stream.set_nodelay(true)?;
+        let stream = Box::new(acceptor.accept(stream).await?);
+        let proven = tls::proven_id(stream.get_ref().1);
+        io::Result::Ok((stream, proven.ok_or(io::ErrorKind::InvalidData)?))
+    })
+    .await?;
+    Connection::new(stream, hub, Some(proven)).run().await
 }
 
 /// Pings every connection once in `every` seconds, some of them each second.
