@@ -74,7 +74,7 @@ struct Options {
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Compare with the node of another build of this bench instead of with the yardstick: this one over
-    /// that one. Without `--only`, the rows that a build without encryption knows.
+    /// that one. Encrypted loads only with an `--only` that begins with `tls`.
     #[arg(long, value_name = "BENCH_BINARY", conflicts_with = "hold")]
     baseline: Option<PathBuf>,
     /// Only hold this many encrypted sessions, and say what they cost.
