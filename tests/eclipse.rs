@@ -252,7 +252,7 @@ impl Victim {
             AddressChange::Put(record) => Some(*record),
             AddressChange::Gone(_) => None,
         };
-        self.explorer.take_changes(self.now).into_iter().filter_map(put).collect()
+        self.explorer.take_changes().into_iter().filter_map(put).collect()
     }
 }
 

@@ -1,5 +1,5 @@
 //! Replays the corpora of the fuzz targets, so that what a fuzzer found once is tried by every run.
-//! `fuzz/README.md` tells how they are made.
+//! CONTRIBUTING.md tells how to run a fuzzer.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -15,7 +15,7 @@ use super::{
     vital::Vital,
 };
 use crate::{
-    address::HostPort,
+    address::{Class, HostPort},
     clock::{Clock, Moment},
     proto::explorer::DialPlan,
     reason::CloseReason,
@@ -73,7 +73,7 @@ impl<T: Transport + Unpin> Handler<Dial> for Dialer<T> {
         let clock = launcher.env().clock;
         let due = clock.now() + self.timeout;
         let dial = async move {
-            let connecting = connect(&transport, &plan.addr, clock, due);
+            let connecting = connect(&transport, &plan, clock, due);
             match tokio::time::timeout_at(clock.instant(due), connecting).await {
                 Ok(Ok(connection)) => launcher.outbound::<T>(connection, &plan, ticket, due),
                 Ok(Err(error)) => {
@@ -96,14 +96,19 @@ impl<T: Transport + Unpin> Handler<Dial> for Dialer<T> {
 /// one that swallows everything does not keep the others from being tried.
 async fn connect<T: Transport>(
     transport: &T,
-    addr: &HostPort,
+    plan: &DialPlan,
     clock: Clock,
     due: Moment,
 ) -> io::Result<Connection<T::Stream>> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    let addrs = match addr.socket_addr() {
+    let mut last =
+        io::Error::new(io::ErrorKind::NotFound, "the name has no address that it may lead to");
+    let addrs = match plan.addr.socket_addr() {
         Some(addr) => vec![addr],
-        None => transport.resolve(addr).await?,
+        None => {
+            let mut addrs = transport.resolve(&plan.addr).await?;
+            addrs.retain(|addr| Class::of(addr.ip()) >= plan.nearest);
+            addrs
+        }
     };
     for (left, addr) in (1..=addrs.len()).rev().zip(addrs) {
         let now = clock.now();

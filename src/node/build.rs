@@ -21,6 +21,7 @@ use crate::{
     ids::NodeId,
     proto::{
         address_book::BookKey,
+        bans::Verdict,
         explorer::{Explorer, ExplorerSetup},
         own_address::{OwnAddress, Settled},
     },
@@ -176,7 +177,7 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
             clock,
             config: &config,
             store,
-            bans: kept.bans,
+            bans: kept.bans.clone(),
             eviction_key: rng.random(),
         });
         let settled = Settled::new(config.advertise.clone(), &listening);
@@ -190,6 +191,10 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
             seed: rng.random(),
         };
         let mut explorer = Explorer::new(setup, core.clock.now());
+        for ban in &kept.bans {
+            // The registry tells the same, but not before the first dials.
+            explorer.shun(core.clock.now(), ban.target, ban.until, Verdict::Banned);
+        }
         explorer.remember(core.clock.now(), kept.addresses);
         explorer.take_for_proven(core.clock.now(), &proven);
         let hello = HelloTemplate::new(me, &config, settled);

@@ -2,7 +2,11 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use crate::{address::AddressError, clock::Moment, ids::NodeId};
+use crate::{
+    address::{AddressError, Class},
+    clock::Moment,
+    ids::NodeId,
+};
 
 /// How long a proof stands before another node's claim to the place is looked into.
 const CLAIM_PAUSE: Duration = Duration::from_secs(60);
@@ -185,7 +189,9 @@ impl Entry {
     /// Whether hearing of it again changes nothing: by far the most frequent case.
     pub(super) fn is_old_news(&self, id: Option<NodeId>, source: Source) -> bool {
         match source {
-            Source::Told(_) => self.proven.is_some() || self.id.is_some() || id.is_none(),
+            Source::Told(_) => {
+                self.proven.is_some() || id.is_none() || self.id == id || self.claimed
+            }
             Source::Declared(_) => self.proven.is_some() && self.id == id,
             Source::Bootstrap | Source::Manual => false,
         }
@@ -234,6 +240,14 @@ impl Entry {
     }
 
     /// Whether nothing but an encrypted connection will do, since the id there can be proven.
+    /// The nearest class of addresses that its teller can have meant.
+    pub(super) fn nearest(&self) -> Class {
+        match self.told_from {
+            Some(ip) if !self.source.is_trusted() && !self.bootstrap => Class::of(ip),
+            _ => Class::Loopback,
+        }
+    }
+
     pub(super) fn must_prove(&self) -> bool {
         self.pinned.is_some() || self.id.is_some_and(NodeId::is_self_certifying)
     }
@@ -248,6 +262,14 @@ impl Entry {
         kept(self) != kept(before)
     }
 
+    /// Whether an unproven address is said to belong to another than is known, or to anybody if the
+    /// operator has named it. Either may lie: who is there is to prove itself, and not in plaintext
+    /// if one of them can.
+    fn is_contested(&self, id: Option<NodeId>) -> bool {
+        let is_news = id.is_some() && self.id != id;
+        is_news && (self.id.is_some() || self.source.is_trusted() || self.bootstrap)
+    }
+
     pub(super) fn heard_again(&mut self, id: Option<NodeId>, hearing: Hearing, now: Moment) {
         let source = hearing.source;
         if source == Source::Bootstrap {
@@ -259,14 +281,20 @@ impl Entry {
         // What was proven is not overwritten by what is said, but a node speaks for itself.
         if self.proven.is_none() {
             if let Source::Declared(_) = source {
-                self.source = source;
-                self.told_from = hearing.from;
-                self.id = id;
+                if self.is_contested(id) {
+                    self.claimed = true;
+                } else {
+                    self.source = source;
+                    self.told_from = hearing.from;
+                    self.id = id;
+                }
                 // Saying it again and again does not have it dialled more often.
                 if self.failures == 0 {
                     self.next_try = self.next_try.min(now);
                 }
-            } else if self.id.is_none() {
+            } else if self.is_contested(id) {
+                self.claimed = true;
+            } else if id.is_some() {
                 self.id = id;
             }
         } else if let Source::Declared(by) = source

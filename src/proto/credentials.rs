@@ -81,9 +81,13 @@ impl Credentials {
         }
     }
 
-    /// A private network or a list of allowed nodes means nothing without proofs.
-    fn requires_tls(&self) -> bool {
-        self.security == Security::Require || self.allow.is_some() || self.network_key.is_some()
+    /// Whether nobody is served without a proof. A private network or a list of allowed nodes means
+    /// nothing otherwise.
+    #[must_use]
+    pub const fn requires_tls(&self) -> bool {
+        matches!(self.security, Security::Require)
+            || self.allow.is_some()
+            || self.network_key.is_some()
     }
 
     fn check_key(&self, id: NodeId, expect: Option<NodeId>) -> Option<Refusal> {

@@ -76,6 +76,9 @@ pub struct DialPlan {
     pub via: Via,
     /// Who must answer; another is refused as `wrong-node`.
     pub expect: Option<NodeId>,
+    /// A name may lead to addresses of this class, and of those that are reached from farther: who
+    /// told a name could not mean its own network, and must not choose from this node's.
+    pub nearest: Class,
 }
 
 /// What is known after a hello came back from a dialled address.
@@ -150,6 +153,8 @@ pub struct Explorer {
     dial_rate: TokenBucket,
     diversity: Diversity,
     next_feeler: Moment,
+    /// Of the feelers that are sent while sessions are wanted.
+    feeler_rate: TokenBucket,
     refresh: Refresh,
     /// Answers to plain questions, by the class of those who ask.
     replies: BTreeMap<Class, (Moment, Encoded)>,
@@ -185,6 +190,11 @@ impl Explorer {
             dials: BTreeMap::new(),
             dial_rate: TokenBucket::new(config.dial_burst, config.dials_per_second, now),
             diversity: Diversity::new(config.target_peers, config.outbound_per_group),
+            feeler_rate: TokenBucket::new(
+                config.dial_burst.div_ceil(2),
+                config.dials_per_second.div_ceil(2),
+                now,
+            ),
             next_feeler: now + jittered(config.feeler_interval, &mut rng),
             refresh: Refresh { pause: config.refresh_min, next: now + config.refresh_min },
             replies: BTreeMap::new(),
@@ -215,7 +225,7 @@ impl Explorer {
     }
 
     /// What has changed of what is to be kept, since this was last asked.
-    pub fn take_changes(&mut self, _now: Moment) -> Vec<AddressChange> {
+    pub fn take_changes(&mut self) -> Vec<AddressChange> {
         self.book.take_changes()
     }
 

@@ -19,8 +19,12 @@ fn addr(n: u32) -> HostPort {
 }
 
 fn explorer(config: DiscoveryConfig) -> Explorer {
+    Explorer::new(setup(config), at(0))
+}
+
+fn setup(config: DiscoveryConfig) -> ExplorerSetup {
     let own = OwnAddress::new(Settled::new(None, &["10.255.0.1:5999".parse().unwrap()]));
-    let setup = ExplorerSetup {
+    ExplorerSetup {
         me: ME,
         config,
         dead_after: Duration::from_secs(240),
@@ -28,8 +32,7 @@ fn explorer(config: DiscoveryConfig) -> Explorer {
         own,
         book_key: BookKey::new([7; 32]),
         seed: 7,
-    };
-    Explorer::new(setup, at(0))
+    }
 }
 
 fn info(id: u128, listen: Option<HostPort>) -> PeerInfo {
@@ -200,7 +203,8 @@ fn hearing_of(id: Option<NodeId>) -> (Explorer, Vec<Output>) {
 }
 
 fn plan_of(addr: HostPort) -> DialPlan {
-    DialPlan { addr, purpose: Purpose::Session, via: Via::Plain, expect: None }
+    let nearest = Class::Loopback;
+    DialPlan { addr, purpose: Purpose::Session, via: Via::Plain, expect: None, nearest }
 }
 
 #[test]
@@ -231,7 +235,9 @@ fn who_can_prove_itself_is_never_dialled_in_plaintext() {
 #[test]
 fn an_id_that_plaintext_cannot_prove_has_to_be_proven_at_once() {
     let (mut explorer, mut out) = hearing_of(Some(NodeId::from_u128(9)));
-    assert_eq!(plans(&mut out), [(Via::Plain, None)], "nothing proves this id");
+    assert_eq!(plans(&mut out), [(Via::Tls, None)], "it is only hearsay that it has no key");
+    explorer.dialled(at(0), &addr(1), ended(CloseReason::TlsFailed), &mut out);
+    assert_eq!(plans(&mut out), [(Via::Plain, None)]);
     let end = Some(CloseReason::Unproven);
     explorer.dialled(at(0), &addr(1), answered_by(key_id(1), false, end.clone()), &mut out);
     assert_eq!(plans(&mut out), [(Via::Tls, Some(key_id(1)))]);
@@ -475,4 +481,126 @@ proptest! {
             prop_assert!(total <= 5 + ms / 1000);
         }
     }
+}
+
+// --- Attacks that worked once -------------------------------------------------------------------
+
+#[test]
+fn whoever_says_our_own_id_without_a_proof_does_not_make_an_address_ours() {
+    let mut config = setup(DiscoveryConfig::default());
+    config.me = key_id(1);
+    let (mut explorer, mut out) = (Explorer::new(config, at(0)), vec![]);
+    let contact: HostPort = "8.8.8.8:5999".parse().unwrap();
+    explorer.start(at(0), &[contact.clone().into()], &mut out);
+    explorer.dialled(at(1000), &contact, ended(CloseReason::TlsFailed), &mut out);
+    let proof = Some(Proof { id: key_id(1), proven: false, local: None });
+    let end = Some((CloseReason::Unproven, String::new()));
+    explorer.dialled(at(2000), &contact, DialResult { proof, end }, &mut out);
+    assert!(!explorer.book().get(&contact).unwrap().own);
+    out.clear();
+    for secs in 3..600 {
+        explorer.tick(at(secs * 1000), &mut out);
+        for (addr, _) in dials(&mut out) {
+            explorer.dialled(at(secs * 1000), &addr, ended(CloseReason::Unreachable), &mut out);
+        }
+    }
+    assert!(explorer.book().get(&contact).unwrap().failures > 3, "it is still dialled");
+}
+
+#[test]
+fn black_holes_that_peers_declare_leave_most_dials_to_others() {
+    let (mut explorer, mut out) = (explorer(DiscoveryConfig::default()), vec![]);
+    let record = |n: u8| AddressRecord {
+        addr: format!("{}.1.1.1:5999", 20 + n).parse().unwrap(),
+        id: None,
+        shelf: crate::proto::address_record::Shelf::Tried,
+        source: Source::Told(NodeId::from_u128(5)),
+        told_from: None,
+        heard: at(0),
+        proven: Some(at(0)),
+        tried: None,
+        failures: 0,
+    };
+    explorer.remember(at(0), (0..100).map(record).collect());
+    for n in 0..16u128 {
+        let remote = format!("166.6.6.6:{}", 40_000 + n).parse().unwrap();
+        explorer.peer_up(at(0), &PeerInfo { remote, ..info(7000 + n, None) }, &mut out);
+    }
+    let (mut black, mut honest) = (0, 0);
+    let mut under_way: Vec<(u64, HostPort)> = vec![];
+    for secs in 0..300 {
+        for n in 0..16u128 {
+            let from = NodeId::from_u128(7000 + n);
+            let own = |k: u128| AddrEntry { addr: format!("166.6.{n}.{k}:1"), id: Some(from) };
+            explorer.addrs(at(secs * 1000), from, &(1..5).map(own).collect::<Vec<_>>(), &mut out);
+        }
+        // Nobody answers anywhere, which takes ten seconds each.
+        let over: Vec<_> = under_way.extract_if(.., |(begun, _)| *begun + 10 <= secs).collect();
+        for (_, addr) in over {
+            explorer.dialled(at(secs * 1000), &addr, ended(CloseReason::Timeout), &mut out);
+        }
+        explorer.tick(at(secs * 1000), &mut out);
+        for (addr, purpose) in dials(&mut out) {
+            black += usize::from(purpose == Purpose::Feeler);
+            honest += usize::from(purpose == Purpose::Session);
+            under_way.push((secs, addr));
+        }
+    }
+    assert!(honest > 2 * black && honest > 200, "{honest} honest dials, {black} into black holes");
+}
+
+#[test]
+fn a_claim_to_an_unproven_address_neither_changes_who_is_expected_nor_makes_it_plaintext() {
+    let (mut explorer, mut out) =
+        (explorer(DiscoveryConfig { target_peers: 1, ..Default::default() }), vec![]);
+    let remote: HostPort = "9.9.9.9:1".parse().unwrap();
+    for id in [7, 8] {
+        explorer.peer_up(at(0), &PeerInfo { remote: remote.clone(), ..info(id, None) }, &mut out);
+    }
+    let there: HostPort = "8.8.4.4:5999".parse().unwrap();
+    let entry = |id| AddrEntry { addr: there.to_string(), id: Some(id) };
+    let more = AddrEntry { addr: "8.7.4.4:5999".to_owned(), id: None };
+    explorer.addrs(at(0), NodeId::from_u128(7), &[entry(key_id(2)), more], &mut out);
+    explorer.dialled(at(0), &there, ended(CloseReason::Unreachable), &mut out);
+    out.clear();
+    explorer.addrs(at(1000), NodeId::from_u128(8), &[entry(NodeId::from_u128(8))], &mut out);
+    explorer.tick(at(9000), &mut out);
+    let plan = plans(&mut out);
+    assert_eq!(plan, [(Via::Tls, None)], "whoever is there is to prove itself");
+    assert_eq!(explorer.book().get(&there).unwrap().id, Some(key_id(2)));
+    explorer.dialled(at(9000), &there, ended(CloseReason::TlsFailed), &mut out);
+    assert!(plans(&mut out).iter().all(|(via, _)| *via == Via::Tls));
+}
+
+#[test]
+fn a_name_that_a_public_peer_tells_may_not_lead_into_this_network() {
+    let (mut explorer, mut out) = (explorer(DiscoveryConfig::default()), vec![]);
+    let remote: HostPort = "9.9.9.9:1".parse().unwrap();
+    explorer.peer_up(at(0), &PeerInfo { remote, ..info(7, None) }, &mut out);
+    explorer.addrs(
+        at(0),
+        NodeId::from_u128(7),
+        &[told("localhost:6379"), told("a.example:1")],
+        &mut out,
+    );
+    let nearest = |output: &Output| match output {
+        Output::Dial(plan) => Some(plan.nearest),
+        _ => None,
+    };
+    let nearest: Vec<_> = out.iter().filter_map(nearest).collect();
+    assert_eq!(nearest, [Class::Public; 2]);
+}
+
+#[test]
+fn questions_that_cost_a_look_through_the_book_have_a_rate() {
+    let (mut explorer, mut out) = (explorer(DiscoveryConfig::default()), vec![]);
+    explorer.take_for_proven(at(0), &[(addr(1), NodeId::from_u128(9))]);
+    explorer.peer_up(at(0), &info(7, None), &mut out);
+    let mut ask = |secs: u64| {
+        let near = Some(NodeId::from_u128(3));
+        explorer.get_addr(at(secs * 1000), NodeId::from_u128(7), near, None).bytes().len()
+    };
+    let answers: Vec<_> = (0..20).map(|_| ask(0)).collect::<Vec<_>>();
+    assert_eq!(answers.iter().filter(|len| **len > 40).count(), 16);
+    assert!(ask(1) > 40 && ask(1) < 40);
 }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, ops::Range, time::Duration};
 
 use crate::{
-    address::{HostPort, Subnet},
+    address::{Class, HostPort, Subnet},
     clock::Moment,
     proto::{
         journal::{Decision, Kind},
@@ -77,8 +77,14 @@ impl Floods {
     pub fn judge(&mut self, decision: &Decision, places: Range<u64>) -> Verdict {
         let now = decision.at;
         self.make_room(now);
-        let reason: Reason = (decision.kind, decision.reason.clone());
-        let subnet = decision.addr.as_ref().and_then(HostPort::ip).map(Subnet::site_of);
+        // Why a session ended may be in the peer's own words, of which it has as many as it likes.
+        let is_end = decision.kind == Kind::SessionDown;
+        let reason = if is_end { "".into() } else { decision.reason.clone() };
+        let reason: Reason = (decision.kind, reason);
+        // Nodes on this machine are no strangers.
+        let ip = decision.addr.as_ref().and_then(HostPort::ip);
+        let ip = ip.filter(|ip| Class::of(*ip) != Class::Loopback);
+        let subnet = ip.map(Subnet::site_of);
         let new = || Slot::new(PER_SUBNET, 1, now);
         let subnet = subnet
             .and_then(|subnet| slot(&mut self.subnets, (reason.clone(), subnet), MAX_SUBNETS, new));

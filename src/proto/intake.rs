@@ -23,6 +23,10 @@ const MAX_DECLARED: usize = 4;
 /// with what has gathered.
 const NOTES: u32 = 64;
 
+/// How many questions that need a look through the whole book one peer may ask at once; then one a
+/// second. What comes faster is answered with nothing.
+const QUESTIONS: u32 = 16;
+
 /// How many unanswered questions are kept in mind. One that never answers saves nothing up.
 const MAX_ASKED: u32 = 2;
 
@@ -31,6 +35,8 @@ const MAX_ASKED: u32 = 2;
 pub struct Intake {
     /// How many unsolicited addresses it may still tell.
     unsolicited: TokenBucket,
+    /// How many questions it may still ask that need a look through the book.
+    questions: TokenBucket,
     /// How many it may tell in answer to a question.
     answer: usize,
     /// How many questions it has yet to answer.
@@ -47,12 +53,18 @@ impl Intake {
     pub fn new(config: &DiscoveryConfig, now: Moment) -> Self {
         Self {
             unsolicited: TokenBucket::new(config.addr_burst, config.addrs_per_second, now),
+            questions: TokenBucket::new(QUESTIONS, 1, now),
             answer: config.addr_reply_max,
             asked: 1,
             declared: BTreeSet::new(),
             refused: BTreeMap::new(),
             notes: TokenBucket::new(NOTES, 1, now),
         }
+    }
+
+    /// Whether the peer may ask one more question that needs a look through the book.
+    pub fn may_ask(&mut self, now: Moment) -> bool {
+        self.questions.take(now, 1) > 0
     }
 
     /// The peer was asked for addresses.

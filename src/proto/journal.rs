@@ -154,7 +154,17 @@ impl Kind {
     /// Whether strangers can cause it as often as they like, at little cost to themselves.
     #[must_use]
     pub const fn is_floodable(self) -> bool {
-        matches!(self, Self::Refused | Self::Duplicate | Self::Discouraged | Self::Throttled)
+        matches!(
+            self,
+            Self::SessionUp
+                | Self::SessionDown
+                | Self::Refused
+                | Self::Duplicate
+                | Self::Evicted
+                | Self::AddrsRefused
+                | Self::Discouraged
+                | Self::Throttled
+        )
     }
 }
 

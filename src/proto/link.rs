@@ -17,6 +17,9 @@ use crate::{
     wire::{AddrEntry, Frame, Hello, MAX_HELLO_LINE, MAX_LINE, WireError},
 };
 
+/// The part of the grace, as a divisor, that a link gets which closes before its hello.
+const STRANGER_GRACE: u32 = 8;
+
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -54,10 +57,12 @@ pub struct LinkConfig {
 /// Where the link is in its life. Each state's successors, besides `Closing`, which is one of all.
 #[derive(Debug)]
 enum State {
-    /// It is not known yet whether this is plaintext or TLS, and with whom. To `AwaitHello`.
-    Securing,
-    /// No hello yet. To `AwaitVerdict`, `Probed`.
-    AwaitHello(Established),
+    /// It is not known yet whether this is plaintext or TLS, and with whom; if it was dialled, then
+    /// as this node. To `AwaitHello`.
+    Securing { expect: Option<NodeId> },
+    /// No hello yet. To `AwaitVerdict`, `Probed`. Boxed, for it is large, and of no use to the states
+    /// after it.
+    AwaitHello(Box<Established>),
     /// The peer only wanted to see us; it closes.
     Probed,
     /// The registry decides whether this link stays; nothing is read. To `Up`.
@@ -124,7 +129,12 @@ pub enum LinkDue {
 /// One connection.
 #[derive(Debug)]
 pub struct Link {
-    config: LinkConfig,
+    credentials: Arc<Credentials>,
+    direction: Direction,
+    purpose: Purpose,
+    hello_due: Moment,
+    close_grace: Duration,
+    liveness: LivenessConfig,
     state: State,
     stall: Stall,
     lines: TokenBucket,
@@ -134,23 +144,30 @@ impl Link {
     /// A link whose first byte has yet to come.
     #[must_use]
     pub fn new(config: LinkConfig, now: Moment) -> Self {
-        let stall = Stall::new(config.stall_timeout);
-        let lines = TokenBucket::new(config.message_burst, config.messages_per_second, now);
-        Self { config, state: State::Securing, stall, lines }
+        Self {
+            credentials: config.credentials,
+            direction: config.direction,
+            purpose: config.purpose,
+            hello_due: config.hello_due,
+            close_grace: config.close_grace,
+            liveness: config.liveness,
+            state: State::Securing { expect: config.expect },
+            stall: Stall::new(config.stall_timeout),
+            lines: TokenBucket::new(config.message_burst, config.messages_per_second, now),
+        }
     }
 
     /// It is known what the connection is: the side that dialled now says hello. Or why not.
     pub fn established(&mut self, established: &Established) -> Option<Refusal> {
-        if matches!(self.state, State::Securing) {
-            self.state = State::AwaitHello(*established);
-        }
-        self.config.credentials.check_channel(established, self.config.expect)
+        let State::Securing { expect } = self.state else { return None };
+        self.state = State::AwaitHello(Box::new(*established));
+        self.credentials.check_channel(established, expect)
     }
 
     /// What this node's hello proves on this link, if its network is a private one.
     #[must_use]
     pub fn proof_of_membership(&self, established: &Established) -> Option<String> {
-        self.config.credentials.proof(established, self.config.direction)
+        self.credentials.proof(established, self.direction)
     }
 
     /// Whether one more line may be looked at; if not, the link is read on when
@@ -177,7 +194,7 @@ impl Link {
     /// Whether what the peer sends may be looked at now.
     #[must_use]
     pub const fn is_reading(&self) -> bool {
-        !matches!(self.state, State::Securing | State::AwaitVerdict | State::Closing { .. })
+        !matches!(self.state, State::Securing { .. } | State::AwaitVerdict | State::Closing { .. })
     }
 
     /// Whether the link has begun to close.
@@ -215,10 +232,13 @@ impl Link {
         let liveness = match &mut self.state {
             State::Up(liveness) => liveness,
             State::AwaitHello(established) => {
-                let established = *established;
+                let established = **established;
                 return self.hello(frame, &established);
             }
-            State::Securing | State::Probed | State::AwaitVerdict | State::Closing { .. } => {
+            State::Securing { .. }
+            | State::Probed
+            | State::AwaitVerdict
+            | State::Closing { .. } => {
                 return Action::Nothing;
             }
         };
@@ -239,13 +259,13 @@ impl Link {
             let detail = "the first line must be hello".to_owned();
             return Action::Close(CloseReason::Protocol, detail);
         };
-        let credentials = &self.config.credentials;
-        let by = self.config.direction.opposite();
+        let credentials = &self.credentials;
+        let by = self.direction.opposite();
         if let Some((reason, detail)) = credentials.check_hello(established, &hello, by) {
             return Action::Refused(hello, reason, detail);
         }
         let is_other = hello.nodeid != credentials.me();
-        if self.config.purpose == Purpose::Feeler && is_other {
+        if self.purpose == Purpose::Feeler && is_other {
             return Action::Proven(hello);
         }
         if hello.feeler && is_other {
@@ -260,20 +280,24 @@ impl Link {
     /// hello, so that the peer, too, learns whom it reached.
     #[must_use]
     pub fn objection(&self, hello: &Hello) -> Option<Refusal> {
-        self.config.credentials.objection(hello)
+        self.credentials.objection(hello)
     }
 
     /// The registry lets the link be a session.
     pub fn admit(&mut self, now: Moment) {
         if matches!(self.state, State::AwaitVerdict) {
-            self.state = State::Up(Liveness::new(self.config.liveness, now));
+            self.state = State::Up(Liveness::new(self.liveness, now));
         }
     }
 
     /// The link begins to close.
     pub fn close(&mut self, now: Moment) {
         if !self.is_closing() {
-            self.state = State::Closing { due: now + self.config.close_grace };
+            // Who has not even said hello has little to lose, and there may be many of them.
+            let is_stranger = matches!(self.state, State::Securing { .. } | State::AwaitHello(_));
+            let grace =
+                if is_stranger { self.close_grace / STRANGER_GRACE } else { self.close_grace };
+            self.state = State::Closing { due: now + grace };
         }
     }
 
@@ -288,15 +312,15 @@ impl Link {
         if !self.is_closing() && self.stall.is_slow(now) {
             return LinkDue::Close(CloseReason::Slow, "you do not read what you are sent");
         }
-        let dialled = self.config.direction == Direction::Outbound;
+        let dialled = self.direction == Direction::Outbound;
         match &mut self.state {
-            State::Securing if now >= self.config.hello_due && dialled => {
+            State::Securing { .. } if now >= self.hello_due && dialled => {
                 LinkDue::Close(CloseReason::TlsFailed, "no TLS handshake in time")
             }
-            State::Securing | State::AwaitHello(_) if now >= self.config.hello_due => {
+            State::Securing { .. } | State::AwaitHello(_) if now >= self.hello_due => {
                 LinkDue::Close(CloseReason::Timeout, "no hello in time")
             }
-            State::Probed if now >= self.config.hello_due => {
+            State::Probed if now >= self.hello_due => {
                 LinkDue::Close(CloseReason::Timeout, "a feeler must close by itself")
             }
             State::Up(liveness) => {
@@ -318,7 +342,7 @@ impl Link {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let own = match &self.state {
-            State::Securing | State::AwaitHello(_) | State::Probed => Some(self.config.hello_due),
+            State::Securing { .. } | State::AwaitHello(_) | State::Probed => Some(self.hello_due),
             State::AwaitVerdict => None,
             State::Up(liveness) => Some(liveness.deadline()),
             State::Closing { due } => return Some(*due),
@@ -413,8 +437,9 @@ mod tests {
         assert!(!link.is_reading());
         assert_eq!(link.established(&PLAIN), None);
         assert!(link.is_reading());
+        let mut link = securing(Purpose::Session, Direction::Inbound);
         let required = NodeConfig { security: Security::Require, ..NodeConfig::default() };
-        link.config.credentials = Arc::new(Credentials::new(ME, &required));
+        link.credentials = Arc::new(Credentials::new(ME, &required));
         let (reason, _) = link.established(&PLAIN).unwrap();
         assert_eq!(reason, CloseReason::TlsRequired);
     }

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use crate::{address::HostPort, ids::NodeId};
+use crate::address::{Group, HostPort};
 
 /// How many peers' reports are kept; the oldest reporter's is dropped.
 const MAX_REPORTS: usize = 32;
@@ -53,7 +53,8 @@ impl Settled {
 pub struct OwnAddress {
     settled: Settled,
     local: Option<IpAddr>,
-    reports: BTreeMap<NodeId, (u64, IpAddr)>,
+    /// By the group of who reports: ids and neighbouring addresses cost nothing.
+    reports: BTreeMap<Group, (u64, IpAddr)>,
     n_reports: u64,
 }
 
@@ -75,16 +76,16 @@ impl OwnAddress {
         self.local = addr.ip().or(self.local);
     }
 
-    /// A peer says that it sees this node at this address.
-    pub fn reported(&mut self, by: NodeId, addr: &HostPort) {
+    /// A peer at an address says that it sees this node at another.
+    pub fn reported(&mut self, by: &HostPort, addr: &HostPort) {
         let usable = addr.with_port(1).check_dialable().is_ok();
         if let Some(ip) = addr.ip().filter(|_| usable) {
-            self.reports.insert(by, (self.n_reports, ip));
+            self.reports.insert(Group::of(by), (self.n_reports, ip));
             self.n_reports += 1;
         }
         if self.reports.len() > MAX_REPORTS
             && let Some(oldest) =
-                self.reports.iter().min_by_key(|(_, (n, _))| *n).map(|(id, _)| *id)
+                self.reports.iter().min_by_key(|(_, (n, _))| *n).map(|(by, _)| by.clone())
         {
             self.reports.remove(&oldest);
         }
@@ -118,8 +119,8 @@ mod tests {
         OwnAddress::new(Settled::new(advertise, listening))
     }
 
-    fn id(n: u128) -> NodeId {
-        NodeId::from_u128(n)
+    fn by(n: u32) -> HostPort {
+        addr(&format!("{}.{}.0.1:1", 20 + n / 250, n % 250))
     }
 
     #[test]
@@ -135,10 +136,10 @@ mod tests {
         let mut own = settled_on(None, &[addr("0.0.0.0:5999")]);
         assert_eq!(own.current(), None);
         own.local(&addr("10.0.0.7:40000"));
-        own.reported(id(1), &addr("198.51.100.9:40000"));
-        own.reported(id(1), &addr("198.51.100.9:40001"));
+        own.reported(&addr("203.0.113.1:1"), &addr("198.51.100.9:40000"));
+        own.reported(&addr("203.0.200.2:1"), &addr("198.51.100.9:40001"));
         assert_eq!(own.current(), Some(addr("10.0.0.7:5999")));
-        own.reported(id(2), &addr("198.51.100.9:40002"));
+        own.reported(&addr("192.0.2.1:1"), &addr("198.51.100.9:40002"));
         assert_eq!(own.current(), Some(addr("198.51.100.9:5999")));
     }
 
@@ -158,8 +159,8 @@ mod tests {
     fn nonsense_reports_and_floods_are_bounded() {
         let mut own = settled_on(None, &[addr("[::]:5999")]);
         for n in 0..1000 {
-            own.reported(id(n), &addr("0.0.0.0:5"));
-            own.reported(id(n), &addr(&format!("10.0.{}.1:5", n % 250)));
+            own.reported(&by(n), &addr("0.0.0.0:5"));
+            own.reported(&by(n), &addr(&format!("10.0.{}.1:5", n % 250)));
         }
         assert!(own.reports.len() <= MAX_REPORTS);
     }

@@ -376,6 +376,12 @@ impl<H> PeerTable<H> {
         }
     }
 
+    /// The other end of a link.
+    #[must_use]
+    pub fn remote(&self, link: LinkId) -> Option<&HostPort> {
+        self.links.get(&link).map(|row| &row.remote)
+    }
+
     /// What the owner keeps for a link.
     #[must_use]
     pub fn handle(&self, link: LinkId) -> Option<&H> {

@@ -150,12 +150,12 @@ proptest! {
     #[test]
     fn reports_never_move_what_is_settled_nor_the_port(
         settled: bool,
-        reports in vec((0..60u128, any::<u8>()), 0..200),
+        reports in vec((any::<u8>(), any::<u8>()), 0..200),
     ) {
         let listening = [if settled { "20.0.0.1:7" } else { "0.0.0.0:7" }.parse().unwrap()];
         let mut own = OwnAddress::new(Settled::new(None, &listening));
         for (by, n) in reports {
-            own.reported(NodeId::from_u128(by), &addr(n));
+            own.reported(&addr(by), &addr(n));
             let current = own.current();
             prop_assert!(current.as_ref().is_none_or(|addr| addr.port() == 7));
             prop_assert!(!settled || current.as_ref() == listening.first());

@@ -40,9 +40,27 @@ enum State<S> {
     Connecting(Box<Connect<S>>),
     Server(Box<server::TlsStream<Rewound<S>>>),
     Client(Box<client::TlsStream<S>>),
-    Plain(Rewound<S>, Established),
+    Plain(Rewound<S>, Plain),
     /// The handshake failed.
     Failed,
+}
+
+/// What there is to know of a connection without TLS. As small as can be: every session keeps it.
+#[derive(Clone, Copy)]
+struct Plain {
+    security: ChannelSecurity,
+    tls_refused: bool,
+}
+
+impl Plain {
+    const fn of(security: ChannelSecurity) -> Self {
+        Self { security, tls_refused: false }
+    }
+
+    const fn established(self) -> Established {
+        let channel = Channel { security: self.security, key: None };
+        Established { tls_refused: self.tls_refused, ..Established::of(channel) }
+    }
 }
 
 impl<S> fmt::Debug for SecureStream<S> {
@@ -73,14 +91,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SecureStream<S> {
 
     /// A dialled connection in plaintext.
     pub const fn plain(stream: S) -> Self {
-        let rewound = Rewound { first: Vec::new(), inner: stream };
-        Self(State::Plain(rewound, Established::of(Channel::PLAINTEXT)))
+        let rewound = Rewound { first: None, inner: stream };
+        Self(State::Plain(rewound, Plain::of(ChannelSecurity::Plaintext)))
     }
 
     /// A connection of a transport that vouches for both ends.
     pub const fn vouched(stream: S) -> Self {
-        let channel = Channel { security: ChannelSecurity::Vouched, key: None };
-        Self(State::Plain(Rewound { first: Vec::new(), inner: stream }, Established::of(channel)))
+        let rewound = Rewound { first: None, inner: stream };
+        Self(State::Plain(rewound, Plain::of(ChannelSecurity::Vouched)))
     }
 
     /// Works until it is known what the connection is.
@@ -90,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SecureStream<S> {
     pub fn poll_established(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Established>> {
         loop {
             match &mut self.0 {
-                State::Plain(_, established) => return Poll::Ready(Ok(*established)),
+                State::Plain(_, plain) => return Poll::Ready(Ok(plain.established())),
                 State::Server(tls) => {
                     let tls = tls.get_ref().1;
                     let binding = |out| tls.export_keying_material(out, BINDING_LABEL, None);
@@ -126,14 +144,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SecureStream<S> {
             return;
         };
         let speaks_tls = first.first() == Some(&TLS_HANDSHAKE);
+        let first = Some(first).filter(|first| !first.is_empty()).map(Box::new);
         let rewound = Rewound { first, inner: stream };
         self.0 = match tls {
             Some(tls) if speaks_tls => {
                 State::Accepting(Box::new(TlsAcceptor::from(tls.server).accept(rewound)))
             }
             _ => {
-                let plain = Established::of(Channel::PLAINTEXT);
-                State::Plain(rewound, Established { tls_refused: speaks_tls, ..plain })
+                let plain = Plain::of(ChannelSecurity::Plaintext);
+                State::Plain(rewound, Plain { tls_refused: speaks_tls, ..plain })
             }
         };
     }
@@ -223,7 +242,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for SecureStream<S> {
 
 /// A stream whose first bytes have been looked at, and are read again.
 struct Rewound<S> {
-    first: Vec<u8>,
+    #[expect(clippy::box_collection, reason = "every session keeps the place, and few the bytes")]
+    first: Option<Box<Vec<u8>>>,
     inner: S,
 }
 
@@ -234,15 +254,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.first.is_empty() {
+        let Some(first) = &mut this.first else {
             return Pin::new(&mut this.inner).poll_read(cx, buf);
-        }
-        let n = this.first.len().min(buf.remaining());
-        buf.put_slice(this.first.get(..n).unwrap_or_default());
-        this.first.drain(..n);
-        if this.first.is_empty() {
+        };
+        let n = first.len().min(buf.remaining());
+        buf.put_slice(first.get(..n).unwrap_or_default());
+        first.drain(..n);
+        if first.is_empty() {
             // A session keeps no buffer that it does not need.
-            this.first = Vec::new();
+            this.first = None;
         }
         Poll::Ready(Ok(()))
     }

@@ -201,9 +201,9 @@ impl World {
 
     /// What is kept is enough to start again from, and nothing of it is lost on the way.
     fn restart(&mut self) {
-        let changes = self.explorer.take_changes(self.now);
+        let changes = self.explorer.take_changes();
         self.explorer.put_back(changes.clone());
-        assert_eq!(self.explorer.take_changes(self.now).len(), changes.len());
+        assert_eq!(self.explorer.take_changes().len(), changes.len());
         let records = changes.into_iter().filter_map(|change| match change {
             AddressChange::Put(record) => Some(*record),
             AddressChange::Gone(_) => None,

@@ -150,7 +150,7 @@ impl Discovery {
         let Some(store) = &self.ports.save else { return };
         let changes = match self.saving {
             Some(_) => Vec::new(),
-            None => self.explorer.take_changes(self.clock.now()),
+            None => self.explorer.take_changes(),
         };
         if !changes.is_empty() {
             self.saving = Some(changes.clone());
@@ -354,7 +354,7 @@ impl Handler<Stop> for Discovery {
     fn handle(&mut self, _: Stop, _: &mut Context<Self>) -> Self::Result {
         // What the store has not answered for goes with the rest: keeping it twice does no harm.
         self.explorer.put_back(self.saving.take().unwrap_or_default());
-        let changes = self.explorer.take_changes(self.clock.now());
+        let changes = self.explorer.take_changes();
         let store = self.ports.save.take().filter(|_| !changes.is_empty());
         let last = async move {
             if let Some(store) = store {

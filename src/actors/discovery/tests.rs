@@ -318,6 +318,8 @@ async fn the_own_address_is_announced_when_it_becomes_known() {
     assert_eq!(h.announced.expect().await.0, Some(addr("10.0.0.5:5999")));
     for id in [8, 9] {
         let (_, mut peer) = h.up(id, Direction::Outbound, None);
+        // Neighbours would have one voice.
+        peer.info.remote = addr(&format!("20{id}.0.2.1:40000"));
         peer.info.observed = Some(addr("198.51.100.1:41000"));
         h.discovery.do_send(PeerEvent::Up(peer));
     }

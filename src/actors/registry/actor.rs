@@ -21,7 +21,7 @@ use crate::{
         session::{Control, PeerHandle, SessionHandle},
         vital::Vital,
     },
-    address::HostPort,
+    address::{Class, HostPort},
     clock::{Clock, Moment},
     ids::NodeId,
     peer::PeerInfo,
@@ -104,7 +104,7 @@ impl Registry {
                 }
                 Effect::Close(link, reason, detail) => {
                     let full = reason == CloseReason::Full;
-                    let elsewhere = if full { self.elsewhere.clone() } else { Arc::default() };
+                    let elsewhere = if full { self.elsewhere_for(link) } else { Arc::default() };
                     self.control(link, Control::Close { reason, detail, elsewhere });
                 }
                 Effect::Up(info) => self.up(now, info),
@@ -122,6 +122,13 @@ impl Registry {
         }
         self.arm(ctx);
         self.keep(changes)
+    }
+
+    /// Where else this link's peer may go: only where it can be meant to reach.
+    fn elsewhere_for(&self, link: crate::ids::LinkId) -> Arc<[(HostPort, NodeId)]> {
+        let class = self.table.remote(link).map_or(Class::Public, HostPort::class);
+        let reachable = self.elsewhere.iter().filter(|(addr, _)| addr.class() >= class);
+        reachable.cloned().collect()
     }
 
     fn control(&self, link: crate::ids::LinkId, control: Control) {

@@ -63,8 +63,6 @@ pub(super) struct Origin {
     pub(super) purpose: Purpose,
     /// With what it was dialled.
     pub(super) via: Via,
-    /// Who was dialled.
-    pub(super) expect: Option<NodeId>,
     pub(super) dial: Option<DialTicket>,
     pub(super) hello_due: Moment,
     pub(super) remote: HostPort,
@@ -80,7 +78,7 @@ pub struct Session {
     id: LinkId,
     origin: Origin,
     peer: Option<PeerHandle>,
-    established: Option<Established>,
+    established: Option<Box<Established>>,
     proof: Option<Proof>,
     // The ways out.
     pub(super) env: Arc<Env>,
@@ -110,12 +108,13 @@ impl Session {
         id: LinkId,
         connection: Connection<T::Stream>,
         origin: Origin,
+        expect: Option<NodeId>,
     ) -> Addr<Self> {
         let config = &env.config;
         let link = LinkConfig {
             credentials: env.credentials.clone(),
             direction: origin.direction,
-            expect: origin.expect,
+            expect,
             purpose: origin.purpose,
             hello_due: origin.hello_due,
             close_grace: config.session.close_grace,
@@ -183,7 +182,9 @@ impl Session {
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
-        [self.link.deadline(), self.throttled].into_iter().flatten().min()
+        // Who is not read for another reason need not be woken for this one.
+        let next_turn = self.throttled.filter(|_| self.may_read());
+        [self.link.deadline(), next_turn].into_iter().flatten().min()
     }
 
     /// Whether the peer may be read now, or has sent faster than it may. What it sent is not lost:
@@ -235,8 +236,9 @@ impl Session {
             Action::Probed => self.answer_hello(),
             Action::Proven(hello) => self.proven(now, &hello),
             Action::Refused(hello, reason, detail) => {
-                // A name that is not the speaker's own says nothing about the address.
-                if reason != CloseReason::IdMismatch {
+                // Of who is refused nothing is kept but that a classic node's place is taken by one that
+                // can prove itself.
+                if reason == CloseReason::Unproven {
                     self.proof = Some(self.proof_of(hello.nodeid));
                 }
                 self.close(now, reason, detail);
@@ -372,7 +374,10 @@ impl Handler<Control> for Session {
             Control::Admit { announce } => self.admitted(now, announce.as_ref()),
             Control::Close { reason, detail, elsewhere } => {
                 self.is_told = !self.link.is_closing();
-                self.end(now, reason, detail.to_owned(), Farewell::Elsewhere(elsewhere));
+                // Whom this node serves only with a proof is told of others only after it.
+                let trusted = self.peer.is_some() || !self.env.credentials.requires_tls();
+                let farewell = if trusted { Farewell::Elsewhere(elsewhere) } else { Farewell::Bye };
+                self.end(now, reason, detail.to_owned(), farewell);
             }
         }
     }

@@ -154,13 +154,12 @@ impl Launcher {
             direction: Direction::Inbound,
             purpose: Purpose::Session,
             via: Via::Tls,
-            expect: None,
             dial: None,
             hello_due,
             remote: connection.remote.clone(),
             local: connection.local.clone(),
         };
-        self.launch::<T>(connection, origin);
+        self.launch::<T>(connection, origin, None);
     }
 
     /// Starts the session of a dialled connection; the hello is due at `hello_due` at the latest.
@@ -176,20 +175,24 @@ impl Launcher {
             direction: Direction::Outbound,
             purpose: plan.purpose,
             via: plan.via,
-            expect: plan.expect,
             dial: Some(dial),
             hello_due: hello_due.min(soon),
             remote: connection.remote.clone(),
             local: connection.local.clone(),
         };
-        self.launch::<T>(connection, origin);
+        self.launch::<T>(connection, origin, plan.expect);
     }
 
-    fn launch<T: Transport>(&self, connection: Connection<T::Stream>, mut origin: Origin) {
+    fn launch<T: Transport>(
+        &self,
+        connection: Connection<T::Stream>,
+        mut origin: Origin,
+        expect: Option<NodeId>,
+    ) {
         let id = LinkId(self.links.fetch_add(1, Ordering::Relaxed));
         let env = self.env.clone();
         let Some(worker) = self.workers.next() else {
-            Session::launch::<T>(env, id, connection, origin);
+            Session::launch::<T>(env, id, connection, origin, expect);
             return;
         };
         let Connection { stream, remote, local } = connection;
@@ -199,7 +202,8 @@ impl Launcher {
         };
         worker.spawn_fn(move || match T::unpark(parked) {
             Ok(stream) => {
-                Session::launch::<T>(env, id, Connection { stream, remote, local }, origin);
+                let connection = Connection { stream, remote, local };
+                Session::launch::<T>(env, id, connection, origin, expect);
             }
             Err(error) => give_up(&mut origin, id, &error),
         });

@@ -100,7 +100,8 @@ impl Harness {
 
     fn start(direction: Direction, purpose: Purpose, pipe_bytes: usize) -> Self {
         let remote: crate::HostPort = "192.0.2.7:5999".parse().unwrap();
-        let plan = DialPlan { addr: remote, purpose, via: Via::Plain, expect: None };
+        let (via, nearest) = (Via::Plain, crate::address::Class::Loopback);
+        let plan = DialPlan { addr: remote, purpose, via, expect: None, nearest };
         Self::start_with(NodeConfig::default(), None, direction, plan, pipe_bytes)
     }
 
@@ -131,21 +132,20 @@ impl Harness {
             config,
         });
         let (stream, peer) = duplex(pipe_bytes);
-        let DialPlan { addr: remote, purpose, via, expect } = plan;
+        let DialPlan { addr: remote, purpose, via, expect, nearest: _ } = plan;
         let dial = (direction == Direction::Outbound)
             .then(|| DialTicket::new(remote.clone(), dialled.recipient()));
         let origin = Origin {
             direction,
             purpose,
             via,
-            expect,
             dial,
             hello_due: clock.now() + Duration::from_secs(5),
             remote: remote.clone(),
             local: None,
         };
         let connection = Connection { stream, remote, local: None };
-        let session = Session::launch::<Scripted>(env, LinkId(1), connection, origin);
+        let session = Session::launch::<Scripted>(env, LinkId(1), connection, origin, expect);
         Self { peer, unread: vec![], registry, discovery, dialled, routes, session }
     }
 

@@ -230,7 +230,8 @@ impl AddressBook {
         if entry.own || entry.dialling {
             return None;
         }
-        if entry.claimed || entry.tested {
+        // The operator's contact is dialled for a session, whoever claims its place.
+        if (entry.claimed && !entry.bootstrap) || entry.tested {
             return Some(Line::Feeler);
         }
         if let Some(id) = entry.id.filter(|id| self.connected.contains(id)) {

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use super::{DialPlan, Explorer, Output, Via};
 use crate::{
-    address::{Group, HostPort},
+    address::{Class, Group, HostPort},
     clock::Moment,
     config::Security,
     ids::NodeId,
@@ -21,6 +21,10 @@ use crate::{
 
 /// How long an address is left alone that is banned or discouraged, before that is looked at again.
 const SHUNNED_PAUSE: Duration = Duration::from_secs(600);
+
+/// The part of the dials at the same time, as a divisor, that feelers may take while sessions are
+/// wanted.
+const FEELER_SHARE: usize = 4;
 
 /// How many shunned addresses are passed over in one go.
 const MAX_PASSED_OVER: usize = 64;
@@ -114,7 +118,10 @@ impl Explorer {
         if let Some(addr) = self.book.pick(Queue::Bootstrap, now) {
             return Some((addr, Purpose::Session));
         }
-        if let Some(addr) = self.book.pick(Queue::Feeler, now) {
+        if self.may_feel_at(now).is_some_and(|at| at <= now)
+            && let Some(addr) = self.book.pick(Queue::Feeler, now)
+        {
+            self.feeler_rate.take(now, 1);
             return Some((addr, Purpose::Feeler));
         }
         if self.wants_sessions() {
@@ -131,13 +138,28 @@ impl Explorer {
         Some((addr, Purpose::Feeler))
     }
 
+    /// When a feeler may be sent; not before a dial ends, if there is no time. While sessions are
+    /// wanted, feelers have only a share of the dials and of their rate: whoever declares addresses
+    /// where nobody answers would otherwise keep all others from being dialled.
+    fn may_feel_at(&mut self, now: Moment) -> Option<Moment> {
+        if !self.wants_sessions() {
+            return Some(now);
+        }
+        let is_feeler = |plan: &&DialPlan| plan.purpose == Purpose::Feeler;
+        let under_way = self.dials.values().filter(is_feeler).count();
+        let most = (self.config.dials_in_flight / FEELER_SHARE).max(1);
+        (under_way < most).then(|| self.feeler_rate.next_token(now))
+    }
+
     /// When the next dial is due, if there is room for one.
     pub(super) fn dial_deadline(&mut self, now: Moment) -> Option<Moment> {
         if self.dials.len() >= self.config.dials_in_flight {
             return None;
         }
         let token = self.dial_rate.next_token(now);
-        let at_once = [Queue::Bootstrap, Queue::Feeler].map(|queue| self.book.due_at(queue));
+        let feel = self.may_feel_at(now);
+        let feeler = feel.and_then(|may| self.book.due_at(Queue::Feeler).map(|at| at.max(may)));
+        let at_once = [self.book.due_at(Queue::Bootstrap), feeler];
         let later = if self.wants_sessions() {
             self.book.due_at(Queue::Known)
         } else {
@@ -182,12 +204,13 @@ impl Explorer {
                 Some(entry) if entry.plain => Via::Plain,
                 // The node there had no key when it was last met; if it does not answer so any
                 // more, it may have got one.
-                Some(entry) if entry.id.is_some() && entry.failures == 0 => Via::Plain,
+                Some(entry) if entry.proven.is_some() && entry.failures == 0 => Via::Plain,
                 Some(_) | None => Via::Tls,
             },
         };
         let expect = entry.and_then(Entry::expected).filter(|_| via == Via::Tls);
-        DialPlan { addr, purpose, via, expect }
+        let nearest = entry.map_or(Class::Public, Entry::nearest);
+        DialPlan { addr, purpose, via, expect, nearest }
     }
 
     /// Whether sessions are to be dialled: there are fewer than wanted, or of the few that are

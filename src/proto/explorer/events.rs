@@ -31,7 +31,7 @@ impl Explorer {
         self.book.connected(info.id);
         self.changed();
         if let Some(observed) = &info.observed {
-            self.own.reported(info.id, observed);
+            self.own.reported(&info.remote, observed);
             self.announce(now, out);
         }
         if let Some(listen) = &info.listen {

@@ -53,7 +53,11 @@ impl Explorer {
     ) {
         let answered = proof.as_ref().map(|proof| proof.id);
         let end = match proof {
-            Some(proof) if proof.id == self.me => return self.met_ourselves(now, addr, out),
+            Some(proof)
+                if proof.id == self.me && (proof.proven || !self.me.is_self_certifying()) =>
+            {
+                return self.met_ourselves(now, addr, out);
+            }
             // Nothing proves an id over plaintext that says of itself that it can be proven.
             Some(proof) if !proof.proven && proof.id.is_self_certifying() => {
                 if self.prove_next(now, addr, plan, proof.id, out) {
@@ -137,7 +141,8 @@ impl Explorer {
         out: &mut Vec<Output>,
     ) -> bool {
         let Some(DialPlan { via: Via::Plain, purpose, .. }) = plan else { return false };
-        if self.security == Security::Off || self.is_pinned_to_another(addr, id) {
+        let is_liar = id == self.me || self.is_pinned_to_another(addr, id);
+        if self.security == Security::Off || is_liar {
             return false;
         }
         self.book.answered_as(addr, id);

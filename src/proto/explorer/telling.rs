@@ -37,7 +37,8 @@ pub(super) struct ElsewhereState {
 
 impl Explorer {
     /// A peer asks for addresses. It is told only those that it can be meant to reach: a peer on
-    /// the public network learns nothing of private addresses.
+    /// the public network learns nothing of private addresses. Who asks faster than it may for
+    /// those near an id, or for few, is told none.
     pub fn get_addr(
         &mut self,
         now: Moment,
@@ -54,6 +55,10 @@ impl Explorer {
             && now.since(*made) < REPLY_KEPT
         {
             return reply.clone();
+        }
+        // A plain answer is kept for all; any other costs a look through the book.
+        if !plain && !self.peers.get_mut(&from).is_none_or(|peer| peer.intake.may_ask(now)) {
+            return Encoded::addr(&[]);
         }
         let mut peers = self.proven_for(now, class, near, max);
         fit_line(&mut peers);

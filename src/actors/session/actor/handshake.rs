@@ -44,10 +44,11 @@ impl Session {
         now: Moment,
         established: &Established,
     ) {
-        self.established = Some(*established);
+        self.established = Some(Box::new(*established));
         if let Some((reason, detail)) = self.link.established(established) {
             // Who answered is proven, even if it is another than was dialled.
             let answered = established.channel.key.map(|key| key.node_id());
+            let answered = answered.filter(|_| reason == CloseReason::WrongNode);
             self.proof = answered.map(|id| self.proof_of(id));
             return self.close(now, reason, detail);
         }
@@ -75,7 +76,7 @@ impl Session {
 
     fn hello(&self) -> Encoded {
         let Origin { purpose, remote, local, .. } = &self.origin;
-        let established = self.established.as_ref();
+        let established = self.established.as_deref();
         let member = established.and_then(|known| self.link.proof_of_membership(known));
         self.env.hello.encode(*purpose, remote, local.as_ref(), member)
     }
@@ -99,7 +100,9 @@ impl Session {
         if let Some(handle) = &self.handle {
             self.peer = Some(PeerHandle::new(hello.nodeid, self.id, handle.clone()));
         }
+        // From here on the registry keeps it.
         let channel = self.channel();
+        self.established = None;
         self.tell_registry(LinkNews::Greeted(Box::new(hello), channel));
     }
 
@@ -119,7 +122,7 @@ impl Session {
     }
 
     fn channel(&self) -> Channel {
-        self.established.map_or(Channel::PLAINTEXT, |established| established.channel)
+        self.established.as_ref().map_or(Channel::PLAINTEXT, |established| established.channel)
     }
 
     pub(super) fn admitted(&mut self, now: Moment, announce: Option<&HostPort>) {

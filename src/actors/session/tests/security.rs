@@ -17,7 +17,8 @@ fn key(seed: u64) -> NodeKey {
 
 fn plan(via: Via, expect: Option<NodeId>) -> DialPlan {
     let addr = "192.0.2.7:5999".parse().unwrap();
-    DialPlan { addr, purpose: Purpose::Session, via, expect }
+    let nearest = crate::address::Class::Loopback;
+    DialPlan { addr, purpose: Purpose::Session, via, expect, nearest }
 }
 
 /// A session of the node with key 1, and what the other end is left with.
@@ -216,6 +217,19 @@ async fn a_told_close_reaches_whoever_has_not_spoken_yet() {
     let line = h.hear().await.unwrap();
     let peers = format!(r#""peers":[["192.0.2.9:5","{}"]]"#, key(4).node_id());
     assert!(line.contains(r#""reason":"full""#) && line.contains(&peers), "{line}");
+}
+
+#[actix::test]
+async fn a_private_network_names_nobody_to_a_stranger() {
+    let mut config = NodeConfig::default();
+    config.trust.network_key = NetworkKey::new(b"0123456789abcdef").ok();
+    let (mut h, stream) = session(config, Direction::Inbound, plan(Via::Tls, None));
+    h.peer = stream;
+    let elsewhere = Arc::new([("192.0.2.9:5".parse().unwrap(), key(4).node_id())]);
+    let close = Control::Close { reason: CloseReason::Full, detail: "no room", elsewhere };
+    h.session.do_send(close);
+    let line = h.hear().await.unwrap();
+    assert!(line.contains(r#""reason":"full""#) && !line.contains("peers"), "{line}");
 }
 
 #[actix::test]
