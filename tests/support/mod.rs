@@ -20,13 +20,14 @@ use std::{
 
 use actix::prelude::*;
 use peerage::{
-    Decision, HostPort, JournalQuery, Kind, Node, NodeConfig, NodeHandle, NodeId, PeerMessage,
-    Received,
+    Decision, HostPort, JournalQuery, Kind, Node, NodeConfig, NodeHandle, NodeId, NodeKey,
+    PeerMessage, Received,
+    secure::{SecureStream, Tls},
 };
 use serde_json::Value;
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader},
     net::{TcpSocket, TcpStream},
     time::{Instant, sleep, timeout},
 };
@@ -160,7 +161,17 @@ pub(crate) fn hello(n: u128) -> String {
 
 /// A hello with more fields, each beginning with a comma.
 pub(crate) fn hello_with(n: u128, more: &str) -> String {
-    format!("{{\"msgtype\":\"hello\",\"nodeid\":\"{}\"{more}}}\n", id(n))
+    hello_of(id(n), more)
+}
+
+/// The same of this id.
+pub(crate) fn hello_of(id: NodeId, more: &str) -> String {
+    format!("{{\"msgtype\":\"hello\",\"nodeid\":\"{id}\"{more}}}\n")
+}
+
+/// A key that nobody has had before.
+pub(crate) fn new_key() -> NodeKey {
+    NodeKey::generate(&mut rand::rng())
 }
 
 pub(crate) const PING: &str = "{\"msgtype\":\"ping\"}\n";
@@ -172,9 +183,36 @@ pub(crate) fn addr_line(addrs: impl IntoIterator<Item = impl AsRef<str>>) -> Str
 }
 
 /// A connection that says what it likes and reads lines, each step within [`BOUND`].
-pub(crate) struct Raw {
-    stream: BufReader<TcpStream>,
+pub(crate) struct Raw<S = TcpStream> {
+    stream: BufReader<S>,
     reset: bool,
+}
+
+/// The same within TLS.
+pub(crate) type Sealed = Raw<SecureStream<TcpStream>>;
+
+impl Sealed {
+    /// A connection on which this key is proven, and nothing is said yet.
+    pub(crate) async fn dial(node: &NodeHandle, key: &NodeKey) -> Self {
+        let to = place(node).socket_addr().unwrap();
+        let stream = within(BOUND, "connect", TcpStream::connect(to)).await.unwrap();
+        Self::handshake(SecureStream::connect(stream, &Tls::new(key).unwrap())).await.unwrap()
+    }
+
+    /// What comes of a handshake.
+    pub(crate) async fn handshake(mut stream: SecureStream<TcpStream>) -> std::io::Result<Self> {
+        let shaken = std::future::poll_fn(|cx| stream.poll_established(cx));
+        within(BOUND, "a handshake", shaken).await?;
+        Ok(Self::on(stream))
+    }
+
+    /// A session of the node with this key.
+    pub(crate) async fn enter(node: &NodeHandle, key: &NodeKey) -> Self {
+        let mut sealed = Self::dial(node, key).await;
+        sealed.send(hello_of(key.node_id(), "")).await;
+        sealed.expect("ping").await;
+        sealed
+    }
 }
 
 impl Raw {
@@ -188,7 +226,7 @@ impl Raw {
 
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
-        Self { stream: BufReader::new(stream), reset: false }
+        Self::on(stream)
     }
 
     /// A connection whose system keeps as little as it can of what is not read or not sent yet.
@@ -207,12 +245,17 @@ impl Raw {
         raw
     }
 
-    /// A session of a peer at another address of this machine.
-    pub(crate) async fn join_from(node: &NodeHandle, n: u128, from: &str) -> Self {
+    /// A connection from another address of this machine.
+    pub(crate) async fn connect_from(node: &NodeHandle, from: &str) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(from.parse().unwrap()).unwrap();
         let to = place(node).socket_addr().unwrap();
-        let mut raw = Self::over(socket.connect(to).await.unwrap());
+        Self::over(socket.connect(to).await.unwrap())
+    }
+
+    /// A session of a peer at another address of this machine.
+    pub(crate) async fn join_from(node: &NodeHandle, n: u128, from: &str) -> Self {
+        let mut raw = Self::connect_from(node, from).await;
         raw.send(hello(n)).await;
         raw.expect("ping").await;
         raw
@@ -230,13 +273,34 @@ impl Raw {
         self.stream.get_ref().local_addr().unwrap().into()
     }
 
+    /// Ends the connection with a reset.
+    pub(crate) fn reset(self) {
+        let stream = self.stream.into_inner();
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
+    pub(crate) fn on(stream: S) -> Self {
+        Self { stream: BufReader::new(stream), reset: false }
+    }
+
+    /// What is below.
+    pub(crate) fn get_mut(&mut self) -> &mut S {
+        self.stream.get_mut()
+    }
+
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).await.unwrap();
     }
 
     /// The same towards a node that may close meanwhile.
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
-        let write = self.stream.get_mut().write_all(bytes.as_ref());
+        let stream = self.stream.get_mut();
+        let write = async {
+            stream.write_all(bytes.as_ref()).await?;
+            stream.flush().await
+        };
         within(BOUND, "the node takes what it is sent", write).await
     }
 
@@ -325,12 +389,6 @@ impl Raw {
     /// Says nothing more, but goes on reading.
     pub(crate) async fn close_writing(&mut self) {
         self.stream.get_mut().shutdown().await.unwrap();
-    }
-
-    /// Ends the connection with a reset.
-    pub(crate) fn reset(self) {
-        let stream = self.stream.into_inner();
-        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 }
 
