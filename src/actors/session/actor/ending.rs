@@ -104,7 +104,9 @@ impl Session {
         if is_trouble && !self.is_told && self.origin.dial.is_none() {
             let note = Decision::new(now, Kind::Refused, reason.code().to_owned());
             let note = note.detail(detail.to_owned()).addr(self.origin.remote.clone());
-            self.env.journal.note(note.link(self.id).peer(self.peer.as_ref().map(PeerHandle::id)));
+            // Of whom was refused before its hello was believed, the key tells.
+            let peer = self.peer.as_ref().map(PeerHandle::id);
+            self.env.journal.note(note.link(self.id).peer(peer.or_else(|| self.proven_id())));
         }
     }
 }

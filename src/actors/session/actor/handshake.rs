@@ -125,6 +125,11 @@ impl Session {
         self.established.as_ref().map_or(Channel::PLAINTEXT, |established| established.channel)
     }
 
+    /// Whose key the other end has proven to hold, if it has.
+    pub(super) fn proven_id(&self) -> Option<NodeId> {
+        self.channel().key.map(|key| key.node_id())
+    }
+
     pub(super) fn admitted(&mut self, now: Moment, announce: Option<&HostPort>) {
         if self.link.is_closing() {
             return;
