@@ -182,6 +182,30 @@ async fn a_listening_python_peer_is_proven_told_to_others_and_dialled_by_them() 
     node_b.stop().await;
 }
 
+/// A default node tries TLS first, which a Python peer does not know, and then plaintext.
+#[actix_rt::test]
+async fn a_python_peer_is_a_bootstrap_of_a_default_node() {
+    if !has_python() {
+        return;
+    }
+    let first = node(&[]).await;
+    let python = PythonPeer::join(&first, &["--listen", "127.0.0.1:0"]);
+    let id = python.id().await;
+    let contact: peerage::HostPort = python.printed("listening on ").await.parse().unwrap();
+    let config =
+        NodeConfig { bootstrap: vec![contact.into()], workers: 1, ..NodeConfig::default() };
+    let second = Node::builder().config(config).start().await.unwrap();
+    until("a session with its bootstrap", async || peer(&second, id).await.is_some()).await;
+    let info = peer(&second, id).await.unwrap();
+    assert_eq!(info.channel, peerage::Channel::PLAINTEXT);
+    // It tells of the first node, which is then met encrypted.
+    until("the first node", async || peer(&second, first.id()).await.is_some()).await;
+    let info = peer(&second, first.id()).await.unwrap();
+    assert!(info.channel.proves(first.id()));
+    second.stop().await;
+    first.stop().await;
+}
+
 #[cfg(unix)]
 #[actix_rt::test]
 async fn a_terminated_python_peer_says_bye() {
