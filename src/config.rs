@@ -136,7 +136,8 @@ pub struct LimitsConfig {
     /// Inbound connections from one subnet (IPv4 /24, IPv6 /64); one more is refused as `full`.
     /// Not for loopback.
     pub max_per_subnet: usize,
-    /// Inbound connections that have not finished their hello; beyond it the oldest is closed.
+    /// Inbound connections that have not finished their hello; beyond it the oldest is closed. As many
+    /// again may be closing; beyond it the one that has had the most time for it is dropped.
     pub max_unfinished: usize,
 }
 

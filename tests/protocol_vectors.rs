@@ -337,6 +337,7 @@ fn the_limits_are_those_of_the_default_configuration() {
         ("time to close", secs(session.close_grace)),
         ("incoming sessions", limits.max_inbound.to_string()),
         ("incoming connections without a hello, or probed", limits.max_unfinished.to_string()),
+        ("incoming connections that are closing", limits.max_unfinished.to_string()),
         ("incoming connections from one address", limits.max_per_address.to_string()),
         ("incoming connections from one /24 or /64", limits.max_per_subnet.to_string()),
         ("lines taken from a peer at once", session.message_burst.to_string()),

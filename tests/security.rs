@@ -11,8 +11,8 @@ use peerage::{
     secure::{SecureStream, Tls},
 };
 use support::{
-    PING, Raw, Sealed, at, free_port, hasty, hello, hello_of, new_key, noted, peer_ids, place,
-    start, until, until_noted, within,
+    PING, Raw, Sealed, alone, at, free_port, hasty, hello, hello_of, new_key, noted, peer_ids,
+    place, start, until, until_noted, within,
 };
 use tempfile::TempDir;
 use tokio::{
@@ -358,6 +358,34 @@ async fn connections_that_never_get_anywhere_keep_nobody_out() {
     }
     until_noted(&node, Kind::Refused, "full").await;
     until_peers(&node, &[]).await;
+}
+
+#[test]
+fn connections_that_were_refused_and_stay_are_not_kept() {
+    let name = "connections_that_were_refused_and_stay_are_not_kept";
+    if !alone(name, 1024) {
+        return;
+    }
+    actix_rt::System::new().block_on(async {
+        let mut config = hasty();
+        config.session.close_grace = HOUR;
+        config.limits.max_unfinished = 8;
+        let node = start(config).await;
+        node.ban("127.0.0.2".parse().unwrap(), HOUR, String::new()).await.unwrap();
+        let Some(before) = support::open_files() else { return };
+        for from in ["127.0.0.1:0", "127.0.0.2:0"] {
+            let mut stay = Vec::new();
+            for _ in 0..100 {
+                stay.push(Raw::connect_from(&node, from).await);
+            }
+            // Eight that have said nothing, and eight that have been told why not.
+            until("the others are gone", async || {
+                support::open_files().is_some_and(|n| n <= before + stay.len() + 16)
+            })
+            .await;
+            Raw::join(&node, 1).await.ping().await;
+        }
+    });
 }
 
 // ---------------------------------------------------------------- rates

@@ -301,6 +301,13 @@ impl Link {
         }
     }
 
+    /// A link that is closing has no more time for it.
+    pub fn end_grace(&mut self, now: Moment) {
+        if let State::Closing { due } = &mut self.state {
+            *due = now;
+        }
+    }
+
     /// How the outbox stands after an attempt to write; see [`Stall::observe`].
     pub fn observe_outbox(&mut self, now: Moment, taken: bool, pending: bool, refusing: bool) {
         self.stall.observe(now, taken, pending, refusing);

@@ -8,7 +8,7 @@
 //! * I1: a node id has at most one active session.
 //! * I2: this node's own id never has one.
 //! * I3: inbound sessions never exceed their limit, and neither do unfinished inbound handshakes,
-//!   nor connections from one address or subnet.
+//!   nor inbound connections that are closing, nor connections from one address or subnet.
 //! * I4: `Up` and `Down` of a peer alternate, and every `Up` is followed by one `Down`.
 //! * I5: nobody who is banned is a peer.
 
@@ -43,6 +43,8 @@ pub enum Effect {
     Admit(LinkId),
     /// Tell this link to close.
     Close(LinkId, CloseReason, &'static str),
+    /// Let this link, which is closing, wait no longer for its peer.
+    Drop(LinkId),
     /// Tell subscribers that a peer is there.
     Up(PeerInfo),
     /// Tell subscribers that a peer is gone.
@@ -78,6 +80,8 @@ struct Row<H> {
     is_counted: bool,
     /// Whether it has broken the protocol, and that has had its consequences.
     is_blamed: bool,
+    /// Its place among those that are closing.
+    ending: Option<u64>,
     state: State,
     info: Option<PeerInfo>,
 }
@@ -95,6 +99,9 @@ pub struct PeerTable<H> {
     contending: BTreeMap<NodeId, LinkId>,
     /// Inbound links without a hello, oldest first.
     greeting: BTreeSet<LinkId>,
+    /// Inbound links that are closing, in the order in which they began to.
+    ending: BTreeMap<u64, LinkId>,
+    n_ended: u64,
     n_inbound: usize,
     stopping: bool,
 }
@@ -113,6 +120,8 @@ impl<H> PeerTable<H> {
             active: BTreeMap::new(),
             contending: BTreeMap::new(),
             greeting: BTreeSet::new(),
+            ending: BTreeMap::new(),
+            n_ended: 0,
             n_inbound: 0,
             stopping: false,
         }
@@ -154,6 +163,7 @@ impl<H> PeerTable<H> {
             ground,
             is_counted: matches!(wanted, Ok(true)),
             is_blamed: false,
+            ending: None,
             state: State::Greeting,
             info: None,
         };
@@ -285,6 +295,7 @@ impl<H> PeerTable<H> {
         if let Some(row) = self.links.get_mut(&link) {
             row.state = State::Closing;
             out.push(Effect::Close(link, reason, detail));
+            self.linger(link, out);
         }
     }
 
@@ -301,6 +312,7 @@ impl<H> PeerTable<H> {
         self.retire(link, reason, out);
         if let Some(row) = self.links.get_mut(&link) {
             row.state = State::Closing;
+            self.linger(link, out);
         }
         if reason.is_violation() {
             self.blame(now, link, reason, out);
@@ -329,7 +341,11 @@ impl<H> PeerTable<H> {
         out: &mut Vec<Effect>,
     ) {
         self.closing(link, now, reason, out);
-        if let Some(row) = self.links.remove(&link).filter(|row| row.is_counted) {
+        let Some(row) = self.links.remove(&link) else { return };
+        if let Some(place) = row.ending {
+            self.ending.remove(&place);
+        }
+        if row.is_counted {
             self.admission.leave(&row.remote);
         }
     }

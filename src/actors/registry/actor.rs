@@ -107,6 +107,7 @@ impl Registry {
                     let elsewhere = if full { self.elsewhere_for(link) } else { Arc::default() };
                     self.control(link, Control::Close { reason, detail, elsewhere });
                 }
+                Effect::Drop(link) => self.control(link, Control::Drop),
                 Effect::Up(info) => self.up(now, info),
                 Effect::Down(info, reason) => self.down(now, info, reason),
                 Effect::Keep(change) => changes.push(change),

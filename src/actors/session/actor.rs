@@ -379,6 +379,7 @@ impl Handler<Control> for Session {
                 let farewell = if trusted { Farewell::Elsewhere(elsewhere) } else { Farewell::Bye };
                 self.end(now, reason, detail.to_owned(), farewell);
             }
+            Control::Drop => self.link.end_grace(now),
         }
     }
 }

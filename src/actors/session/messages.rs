@@ -16,7 +16,7 @@ use crate::{
     wire::Encoded,
 };
 
-/// From the registry, or from whoever holds a [`PeerHandle`]. At most two per link and verdict.
+/// From the registry, or from whoever holds a [`PeerHandle`]. At most three per link and verdict.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub enum Control {
@@ -34,6 +34,8 @@ pub enum Control {
         /// Addresses that the peer may try instead.
         elsewhere: Arc<[(HostPort, NodeId)]>,
     },
+    /// Wait no longer for the other side to close, if that is what the session does.
+    Drop,
 }
 
 /// How a session is reached, whoever it talks to. Clones reach the same session.

@@ -126,6 +126,25 @@ impl<H> PeerTable<H> {
         }
     }
 
+    /// A link is closing, and its peer has some time to hear why. That many may be in it as may be
+    /// unfinished, or whoever is refused could have more connections than anybody may by not closing
+    /// them; beyond it the one that has had the most time is dropped. A node that stops gives it to
+    /// all.
+    pub(super) fn linger(&mut self, link: LinkId, out: &mut Vec<Effect>) {
+        let is_new =
+            |row: &&mut Row<H>| row.direction == Direction::Inbound && row.ending.is_none();
+        let Some(row) = self.links.get_mut(&link).filter(is_new) else { return };
+        row.ending = Some(self.n_ended);
+        self.ending.insert(self.n_ended, link);
+        self.n_ended += 1;
+        if self.ending.len() > self.limits.max_unfinished
+            && !self.stopping
+            && let Some((_, longest)) = self.ending.pop_first()
+        {
+            out.push(Effect::Drop(longest));
+        }
+    }
+
     /// Whether there is room for an inbound newcomer, or somebody gives way; else it is refused.
     pub(super) fn make_room(
         &mut self,

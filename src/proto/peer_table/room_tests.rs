@@ -47,6 +47,23 @@ fn one_connection_too_many_from_an_address_is_told_the_limit() {
 }
 
 #[test]
+fn no_more_connections_are_closing_than_may_be_unfinished() {
+    let limits = LimitsConfig { max_unfinished: 2, ..limits(0) };
+    let mut h = Harness::with(ME, limits);
+    let links: Vec<_> = (1..=4).map(|n| h.from("8.8.8.8:1", n).0).collect();
+    let (fifth, effects) = h.from("8.8.8.8:1", 5);
+    let dropped = Effect::Drop(links[2]);
+    assert!(effects.contains(&dropped) && closes(&effects) == [(fifth, "full")], "{effects:?}");
+    // Whoever is gone makes room.
+    h.closed(fifth);
+    let (_, effects) = h.from("8.8.8.8:1", 6);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Drop(_))), "{effects:?}");
+    // Nor does a connection of our own making count.
+    let (_, effects) = h.session(Direction::Outbound, 7);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Drop(_))), "{effects:?}");
+}
+
+#[test]
 fn a_newcomer_takes_the_place_of_the_youngest_of_the_largest_group() {
     let mut h = Harness::with(ME, limits(4));
     let crowd: Vec<_> = (1..=4).map(|n| h.from(&format!("8.8.{n}.1:1"), n).0).collect();
