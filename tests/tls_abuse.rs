@@ -223,7 +223,8 @@ async fn is_well(node: &NodeHandle) {
 fn not_our_tls() -> Vec<Vec<u8>> {
     let mut garbage: Vec<Vec<u8>> = (0..20_u8)
         .map(|seed| {
-            let noise = (0..300_u32).map(|n| (n * 167 + 31 * u32::from(seed) >> 3) as u8);
+            let noise =
+                (0..300_u32).map(|n| ((n * 167 + 31 * u32::from(seed)) >> 3).to_le_bytes()[0]);
             std::iter::once(0x16).chain(noise).collect()
         })
         .collect();
