@@ -591,7 +591,7 @@ async fn crossed_dials_end_with_one_session_on_two_threads() {
 
 #[actix_rt::test]
 async fn a_dial_that_meets_a_feeler_of_the_same_address_is_answered_with_the_session() {
-    let node = start(quiet()).await;
+    let node = start(NodeConfig { security: Security::Off, ..quiet() }).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let there = listener.local_addr().unwrap();
     // A peer that says it listens there: the node sends a feeler.
