@@ -170,10 +170,15 @@ impl Link {
         self.credentials.proof(established, self.direction)
     }
 
-    /// Whether one more line may be looked at; if not, the link is read on when
+    /// How many lines may be looked at now; if none, the link is read on when
     /// [`next_turn`](Self::next_turn) has come.
-    pub fn has_turn(&mut self, now: Moment) -> bool {
-        self.lines.has_token(now)
+    pub fn turns(&mut self, now: Moment) -> u32 {
+        self.lines.tokens(now)
+    }
+
+    /// So many lines were looked at.
+    pub const fn took_turns(&mut self, n: u32) {
+        self.lines.spend(n);
     }
 
     /// When the next line may be looked at, if the peer has sent faster than it may.
@@ -205,7 +210,6 @@ impl Link {
 
     /// A line came. `None` is a line over the limit.
     pub fn line<'a>(&mut self, now: Moment, line: Option<&'a [u8]>) -> Action<'a> {
-        self.lines.spend();
         let Some(line) = line else {
             let detail = format!("a line is longer than {} bytes", self.line_limit());
             return Action::Close(CloseReason::TooLarge, detail);
@@ -478,14 +482,15 @@ mod tests {
     fn whoever_sends_faster_than_it_may_is_read_more_slowly() {
         let mut link = up();
         for _ in 1..10 {
-            assert!(link.has_turn(at(0)));
+            assert!(link.turns(at(0)) > 0);
             assert_eq!(link.next_turn(at(0)), None);
-            link.line(at(0), Some(b""));
+            link.took_turns(1);
         }
-        assert!(!link.has_turn(at(0)));
+        link.took_turns(1);
+        assert_eq!(link.turns(at(0)), 0);
         let next = link.next_turn(at(0)).unwrap();
         assert_eq!(next, Moment::after(Duration::from_millis(500)));
-        assert!(link.has_turn(next));
+        assert_eq!(link.turns(next), 1);
     }
 
     #[test]

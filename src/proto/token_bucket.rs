@@ -31,17 +31,17 @@ impl TokenBucket {
         taken
     }
 
-    /// Whether there is a token. Cheaper than looking what time has brought, as long as there is.
-    pub fn has_token(&mut self, now: Moment) -> bool {
+    /// How many tokens there are. Looks what time has brought only if there seem to be none.
+    pub fn tokens(&mut self, now: Moment) -> u32 {
         if self.tokens == 0 {
             self.refill(now);
         }
-        self.tokens > 0
+        self.tokens
     }
 
-    /// Takes a token if there is one, without looking what time has brought.
-    pub const fn spend(&mut self) {
-        self.tokens = self.tokens.saturating_sub(1);
+    /// Takes so many tokens, as far as there are, without looking what time has brought.
+    pub const fn spend(&mut self, n: u32) {
+        self.tokens = self.tokens.saturating_sub(n);
     }
 
     /// Takes a token that may not be there yet: the next ones come later for it.

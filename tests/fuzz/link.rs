@@ -97,7 +97,8 @@ fn drive(u: &mut Unstructured<'_>) -> Result<()> {
             1 | 2 => {
                 let line = line(u)?;
                 // The shell hands nothing over while the link does not read.
-                if link.is_reading() && link.has_turn(now) {
+                if link.is_reading() && link.turns(now) > 0 {
+                    link.took_turns(1);
                     hear(&mut link, now, line.as_deref(), &mut told, security);
                 }
             }

@@ -187,11 +187,11 @@ impl Session {
         [self.link.deadline(), next_turn].into_iter().flatten().min()
     }
 
-    /// Whether the peer may be read now, or has sent faster than it may. What it sent is not lost:
-    /// it waits here, and then in the peer's own buffers.
-    pub(super) fn has_turn(&mut self, now: Moment) -> bool {
-        let has_turn = self.link.has_turn(now);
-        if has_turn {
+    /// How many lines the peer may say now; none if it has sent faster than it may. What it sent is
+    /// not lost: it waits here, and then in the peer's own buffers.
+    pub(super) fn turns(&mut self, now: Moment) -> u32 {
+        let turns = self.link.turns(now);
+        if turns > 0 {
             self.throttled = None;
         } else if self.throttled.is_none() {
             // Not for every single line.
@@ -201,7 +201,12 @@ impl Session {
                 self.note_throttled(now);
             }
         }
-        has_turn
+        turns
+    }
+
+    /// The peer said so many lines.
+    pub(super) const fn took_turns(&mut self, n: u32) {
+        self.link.took_turns(n);
     }
 
     fn note_throttled(&self, now: Moment) {

@@ -144,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         if session.is_closing() {
             return self.discard(session, now, task);
         }
-        if !session.is_reading() || session.is_put_off() || !session.has_turn(now) {
+        if !session.is_reading() || session.is_put_off() || session.turns(now) == 0 {
             return Step::Wait;
         }
         if let Some(refill) = &mut self.refill {
@@ -183,15 +183,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
 
     fn hand_over(&mut self, session: &mut Session, now: Moment, bytes: &[u8]) {
         let mut chunk = bytes;
+        let turns = session.turns(now);
+        let mut taken = 0;
         while session.may_read()
-            && session.has_turn(now)
+            && taken < turns
             && let Some(line) = self.lines.next(&mut chunk, session.line_limit())
         {
             match line {
                 Line::Whole(line) => session.line(now, Some(line)),
                 Line::TooLong => session.line(now, None),
             }
+            taken += 1;
         }
+        session.took_turns(taken);
         session.answer_pings();
         if !chunk.is_empty() && !session.is_closing() {
             self.backlog = chunk.to_vec();
