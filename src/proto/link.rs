@@ -14,7 +14,7 @@ use crate::{
         token_bucket::TokenBucket,
     },
     reason::CloseReason,
-    wire::{AddrEntry, Frame, Hello, MAX_HELLO_LINE, MAX_LINE, WireError},
+    wire::{AddrEntry, Bye, Frame, Hello, MAX_HELLO_LINE, MAX_LINE, WireError},
 };
 
 /// The part of the grace, as a divisor, that a link gets which closes before its hello.
@@ -86,7 +86,7 @@ pub enum Action<'a> {
     /// We only wanted to see the peer, and have: close with [`CloseReason::Feeler`].
     Proven(Box<Hello>),
     /// The hello is not believed: close with this reason and detail, without an answer.
-    Refused(Box<Hello>, CloseReason, String),
+    Refused(Box<(Hello, CloseReason, String)>),
     /// Answer with a pong.
     Pong,
     /// The peer answered our ping after this long.
@@ -110,7 +110,7 @@ pub enum Action<'a> {
     /// Send `bye` with this reason and detail, and close.
     Close(CloseReason, String),
     /// The peer said `bye`: close without one. It may name addresses to try instead.
-    PeerBye(CloseReason, String, Vec<AddrEntry>),
+    PeerBye(Box<(CloseReason, String, Vec<AddrEntry>)>),
 }
 
 /// What is due on a link.
@@ -227,11 +227,13 @@ impl Link {
     }
 
     fn frame<'a>(&mut self, now: Moment, frame: Frame<'a>) -> Action<'a> {
-        if let Frame::Bye { reason, detail, peers } = frame {
+        if let Frame::Bye(bye) = frame {
+            let Bye { reason, detail, peers } = *bye;
             let reason: String = reason.chars().filter(|c| !c.is_control()).take(64).collect();
             let detail = detail.unwrap_or_default();
             let detail = detail.chars().filter(|c| !c.is_control()).take(200).collect();
-            return Action::PeerBye(CloseReason::Peer(reason.into()), detail, peers);
+            let farewell = (CloseReason::Peer(reason.into()), detail, peers);
+            return Action::PeerBye(Box::new(farewell));
         }
         let liveness = match &mut self.state {
             State::Up(liveness) => liveness,
@@ -254,7 +256,7 @@ impl Link {
             Frame::Other { msgtype, text } => Action::Deliver { msgtype, text },
             Frame::Hello(_) => Action::Close(CloseReason::Protocol, "a second hello".to_owned()),
             // Handled above, for it means the same in every state.
-            Frame::Bye { .. } => Action::Nothing,
+            Frame::Bye(_) => Action::Nothing,
         }
     }
 
@@ -266,7 +268,7 @@ impl Link {
         let credentials = &self.credentials;
         let by = self.direction.opposite();
         if let Some((reason, detail)) = credentials.check_hello(established, &hello, by) {
-            return Action::Refused(hello, reason, detail);
+            return Action::Refused(Box::new((*hello, reason, detail)));
         }
         let is_other = hello.nodeid != credentials.me();
         if self.purpose == Purpose::Feeler && is_other {
@@ -475,7 +477,7 @@ mod tests {
         let text = format!(r#"{{"msgtype":"hello","nodeid":"{id}"}}"#);
         let mut link = link(Purpose::Session);
         let action = link.line(at(0), Some(text.as_bytes()));
-        assert!(matches!(action, Action::Refused(_, CloseReason::Unproven, _)), "{action:?}");
+        assert!(matches!(&action, Action::Refused(refused) if refused.1 == CloseReason::Unproven));
     }
 
     #[test]
@@ -543,9 +545,10 @@ mod tests {
     #[test]
     fn a_peers_bye_is_kept_short_and_printable() {
         let text = format!(r#"{{"msgtype":"bye","reason":"a\u001b[31m{}"}}"#, "x".repeat(500));
-        let Action::PeerBye(reason, ..) = up().line(at(0), Some(text.as_bytes())) else {
+        let Action::PeerBye(bye) = up().line(at(0), Some(text.as_bytes())) else {
             panic!("no bye")
         };
+        let reason = bye.0;
         assert!(reason.code().len() <= 64 && reason.code().starts_with("a[31m"));
     }
 

@@ -72,6 +72,17 @@ pub struct AddrEntry {
     pub id: Option<NodeId>,
 }
 
+/// A farewell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bye<'a> {
+    /// A code of the list, or one from a later version.
+    pub reason: Cow<'a, str>,
+    /// More for a person.
+    pub detail: Option<Cow<'a, str>>,
+    /// Addresses to try instead.
+    pub peers: Vec<AddrEntry>,
+}
+
 /// One line, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame<'a> {
@@ -90,15 +101,8 @@ pub enum Frame<'a> {
     },
     /// Tells addresses.
     Addr(Vec<AddrEntry>),
-    /// The speaker closes.
-    Bye {
-        /// A code of the list, or one from a later version.
-        reason: Cow<'a, str>,
-        /// More for a person.
-        detail: Option<Cow<'a, str>>,
-        /// Addresses to try instead.
-        peers: Vec<AddrEntry>,
-    },
+    /// The speaker closes. Boxed, like the hello: frames that come by the million stay small.
+    Bye(Box<Bye<'a>>),
     /// A msgtype that is not the core's: an extension's, or unknown.
     Other {
         /// Its name.
@@ -176,7 +180,7 @@ impl<'a> Frame<'a> {
             "bye" => {
                 let body: ByeBody<'a> = serde_json::from_str(text).map_err(malformed)?;
                 let ByeBody { reason, detail, peers } = body;
-                Self::Bye { reason: reason.unwrap_or_default(), detail, peers }
+                Self::Bye(Box::new(Bye { reason: reason.unwrap_or_default(), detail, peers }))
             }
             _ => Self::Other { msgtype, text },
         })
@@ -405,11 +409,11 @@ mod tests {
             (Encoded::GETADDR, Frame::GetAddr { near: None, max: None }),
             (
                 Encoded::bye(&CloseReason::Full, "512 sessions", &[]),
-                Frame::Bye {
+                Frame::Bye(Box::new(Bye {
                     reason: "full".into(),
                     detail: Some("512 sessions".into()),
                     peers: vec![],
-                },
+                })),
             ),
             (
                 Encoded::addr(&[("[::1]:5".parse().unwrap(), id(1))]),

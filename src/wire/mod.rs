@@ -9,7 +9,7 @@ pub mod frame;
 pub mod line;
 
 pub use codec::LineCodec;
-pub use frame::{AddrEntry, Encoded, Frame, Hello, WireError};
+pub use frame::{AddrEntry, Bye, Encoded, Frame, Hello, WireError};
 pub use line::{Line, LineSplitter};
 
 /// The longest line after the handshake, in bytes without its newline.

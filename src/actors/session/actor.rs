@@ -240,7 +240,8 @@ impl Session {
             Action::Greeted(hello) => self.greeted(now, *hello),
             Action::Probed => self.answer_hello(),
             Action::Proven(hello) => self.proven(now, &hello),
-            Action::Refused(hello, reason, detail) => {
+            Action::Refused(refused) => {
+                let (hello, reason, detail) = *refused;
                 // Of who is refused nothing is kept but that a classic node's place is taken by one that
                 // can prove itself.
                 if reason == CloseReason::Unproven {
@@ -249,7 +250,8 @@ impl Session {
                 self.close(now, reason, detail);
             }
             Action::Close(reason, detail) => self.close(now, reason, detail),
-            Action::PeerBye(reason, detail, peers) => {
+            Action::PeerBye(farewell) => {
+                let (reason, detail, peers) = *farewell;
                 if !peers.is_empty() {
                     self.ask(Question::Addrs(peers), len);
                 }
