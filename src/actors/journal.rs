@@ -114,6 +114,7 @@ fn log(decision: &Decision) {
         Kind::SessionUp | Kind::SessionDown | Kind::StoreRecovered => event!(info),
         Kind::Banned | Kind::Unbanned | Kind::BanExpired => event!(info),
         Kind::AcceptFailed | Kind::NotResolved | Kind::StoreFailed => event!(warn),
+        Kind::DialFailed if decision.numbers.get("bootstrap").is_some() => event!(warn),
         _ => event!(debug),
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! * Hearsay stands in the *new* table, in buckets of 32. The bucket follows, by a keyed hash, from
 //!   the group of the address that the teller's session came from and the group of the address told
-//!   ([`Group`](crate::address::Group)), so that all of one source group together fill only a few
+//!   ([`Group`]), so that all of one source group together fill only a few
 //!   buckets, whatever they tell. (A teller that is not on the public network is counted by itself.) What is there gives way only if it is terrible.
 //! * What was proven stands in the *tried* table. The bucket follows from the address and its
 //!   group, so that one group fills only a few buckets. Whoever is at a contended place is asked

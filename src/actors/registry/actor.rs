@@ -142,6 +142,7 @@ impl Registry {
         let Some(peer) = self.peer(info) else { return };
         self.directory.insert(peer.handle.clone());
         let note = Decision::new(now, Kind::SessionUp, peer.info.direction.to_string());
+        let note = note.detail(peer.info.channel.security.code());
         self.note(note, &peer.info);
         self.publish(&PeerEvent::Up(peer));
     }

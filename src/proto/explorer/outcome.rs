@@ -201,7 +201,10 @@ impl Explorer {
     ) {
         let code = reason.code().to_owned();
         let note = Decision::new(now, Kind::DialFailed, code.clone()).detail(detail);
-        out.push(Output::Note(note.addr(addr.clone()).peer(answered)));
+        let note = note.addr(addr.clone()).peer(answered);
+        // The operator, who named it, will want to know.
+        let bootstrap = self.book.get(addr).is_some_and(Entry::is_bootstrap);
+        out.push(Output::Note(if bootstrap { note.number("bootstrap", 1) } else { note }));
         if answered.is_some() && is_full(reason) {
             return self.turned_away(now, addr);
         }
