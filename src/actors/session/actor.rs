@@ -211,10 +211,16 @@ impl Session {
 
     fn note_throttled(&self, now: Moment) {
         let rate = self.env.config.session.messages_per_second;
-        let note = Decision::new(now, Kind::Throttled, "rate").link(self.id);
-        let note = note.number("lines-per-second", rate.into());
-        let note = note.addr(self.origin.remote.clone());
-        self.env.journal.note(note.peer(self.peer.as_ref().map(PeerHandle::id)));
+        let note = Decision::new(now, Kind::Throttled, "rate").addr(self.origin.remote.clone());
+        self.note(note.number("lines-per-second", rate.into()));
+    }
+
+    /// Has a decision about this link, and its peer if it has one, kept.
+    fn note(&self, decision: Decision) {
+        let peer = self.peer.as_ref().map(PeerHandle::id);
+        // Of whom is refused before its hello is believed, the key tells.
+        let peer = peer.or_else(|| self.proven_id());
+        self.env.journal.note(decision.link(self.id).peer(peer));
     }
 
     /// Whether this node itself keeps the peer waiting.
@@ -353,7 +359,7 @@ impl Session {
             Err(DeliverError::Gone) => {
                 self.env.routes.forget(msgtype);
                 let note = Decision::new(now, Kind::Extension, "gone").detail(msgtype.to_owned());
-                self.env.journal.note(note.link(self.id).peer(from.id()));
+                self.note(note);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::Session;
 use crate::{
     actors::{
         registry::{LinkEvent, LinkNews},
-        session::{launch::Env, messages::PeerHandle},
+        session::launch::Env,
     },
     address::HostPort,
     clock::Moment,
@@ -91,22 +91,17 @@ impl Session {
     fn note_refusal(&self, now: Moment, reason: &CloseReason, detail: &str) {
         if self.unknown > 0 {
             let note = Decision::new(now, Kind::Undelivered, "unknown").detail("unknown msgtypes");
-            let note = note.number("messages", self.unknown);
-            self.env.journal.note(note.link(self.id).peer(self.peer.as_ref().map(PeerHandle::id)));
+            self.note(note.number("messages", self.unknown));
         }
         if self.throttlings > 1 {
-            let note = Decision::new(now, Kind::Throttled, "rate").link(self.id);
-            let note = note.number("times", self.throttlings).addr(self.origin.remote.clone());
-            self.env.journal.note(note.peer(self.peer.as_ref().map(PeerHandle::id)));
+            let note = Decision::new(now, Kind::Throttled, "rate").addr(self.origin.remote.clone());
+            self.note(note.number("times", self.throttlings));
         }
         let is_trouble =
             !matches!(reason, CloseReason::Gone | CloseReason::Shutdown | CloseReason::Peer(_));
         if is_trouble && !self.is_told && self.origin.dial.is_none() {
             let note = Decision::new(now, Kind::Refused, reason.code().to_owned());
-            let note = note.detail(detail.to_owned()).addr(self.origin.remote.clone());
-            // Of whom was refused before its hello was believed, the key tells.
-            let peer = self.peer.as_ref().map(PeerHandle::id);
-            self.env.journal.note(note.link(self.id).peer(peer.or_else(|| self.proven_id())));
+            self.note(note.detail(detail.to_owned()).addr(self.origin.remote.clone()));
         }
     }
 }
