@@ -144,8 +144,14 @@ pub struct LimitsConfig {
 /// What is kept of addresses, and how they are dialled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiscoveryConfig {
-    /// The node dials known addresses while it has fewer sessions than this.
+    /// The node dials whomever it knows while it has fewer sessions than this: networks of up to
+    /// about so many nodes are a full mesh.
     pub target_peers: usize,
+    /// Sessions that are wanted in each bucket of XOR distance
+    /// ([`buckets`](crate::proto::buckets)), inbound and outbound counted together, as far as the
+    /// network can fill it. More makes routes shorter and the loss of many nodes at once harmless;
+    /// each costs a session more for every doubling of the network. Zero: none but `target_peers`.
+    pub bucket_sessions: usize,
     /// Of these, so many are to be sessions that this node has dialled itself, as far as they are
     /// that many: whoever connects to it from many addresses then still is not all it knows.
     pub outbound_min: usize,
@@ -192,10 +198,10 @@ pub struct DiscoveryConfig {
     pub addr_burst: u32,
     /// Unsolicited addresses taken from one session per second in the long run.
     pub addrs_per_second: u32,
-    /// The first pause before a random peer is asked `getaddr` again; it doubles up to
+    /// The first pause before peers are asked again for addresses in some bucket; it doubles up to
     /// `refresh_max` while nothing new is heard.
     pub refresh_min: Duration,
-    /// The longest pause before a random peer is asked `getaddr` again.
+    /// The longest pause before peers are asked again for addresses in some bucket.
     pub refresh_max: Duration,
 }
 
@@ -261,7 +267,8 @@ impl Default for LimitsConfig {
 impl Default for DiscoveryConfig {
     fn default() -> Self {
         Self {
-            target_peers: 64,
+            target_peers: 16,
+            bucket_sessions: 4,
             outbound_min: 8,
             outbound_per_group: 2,
             book_entries: 8192,
@@ -282,7 +289,7 @@ impl Default for DiscoveryConfig {
             addr_burst: 1000,
             addrs_per_second: 10,
             refresh_min: Duration::from_secs(2),
-            refresh_max: Duration::from_secs(60),
+            refresh_max: Duration::from_secs(600),
         }
     }
 }

@@ -354,6 +354,10 @@ fn the_limits_are_those_of_the_default_configuration() {
         ("addresses in the book", discovery.book_entries.to_string()),
         ("addresses retried slowly", discovery.cold_entries.to_string()),
         ("sessions below which known addresses are dialled", discovery.target_peers.to_string()),
+        (
+            "sessions in one bucket below which its known addresses are dialled",
+            discovery.bucket_sessions.to_string(),
+        ),
         ("dials at the same time", discovery.dials_in_flight.to_string()),
         ("dials at once", discovery.dial_burst.to_string()),
         ("dials per second", discovery.dials_per_second.to_string()),

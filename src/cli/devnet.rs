@@ -86,6 +86,8 @@ async fn start(
         workers: 1,
         ..NodeConfig::default()
     };
+    // The show is of a full mesh, however many there are.
+    config.discovery.target_peers = settings.nodes;
     config.liveness.ping_interval = settings.ping_interval;
     config.liveness.dead_after = settings.dead_after();
     for number in 0..settings.nodes {

@@ -2,19 +2,21 @@
 //!
 //! Owns the address book, the allowances of each peer, the schedule of dials and of questions, and
 //! what is held against whom. Does not connect, resolve or send: it says what is to be done, as
-//! [`Output`]. Whom to dial is chosen in `choice`, what peers bring is in `events`, what follows
-//! from a dial in `outcome`, what others are told in `telling`.
+//! [`Output`]. Whom to dial is chosen in `choice`, whom to ask in `lookups`, what peers bring is in
+//! `events`, what follows from a dial in `outcome`, what others are told in `telling`.
 
 mod choice;
 mod events;
+mod lookups;
 mod outcome;
 mod telling;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use rand::{Rng, SeedableRng, seq::IteratorRandom};
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+pub use self::lookups::FIRST_QUESTION;
 use self::telling::ElsewhereState;
 use crate::{
     address::{Bootstrap, Class, HostPort},
@@ -27,6 +29,7 @@ use crate::{
         address_record::{AddressChange, AddressRecord},
         bans::{Bans, Verdict},
         bootstrap_names::BootstrapNames,
+        buckets::Buckets,
         diversity::Diversity,
         intake::Intake,
         journal::{Decision, Kind},
@@ -38,6 +41,9 @@ use crate::{
     reason::CloseReason,
     wire::Encoded,
 };
+
+/// Buckets that somebody stands in, in a large network: a hundred thousand nodes fill about so many.
+const USUAL_BUCKETS: usize = 16;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +151,8 @@ pub struct Explorer {
     own: OwnAddress,
     announced: Option<HostPort>,
     peers: BTreeMap<NodeId, Peer>,
+    /// How they are spread over the network.
+    buckets: Buckets,
     /// How many of the peers this node has dialled.
     n_outbound: usize,
     names: BootstrapNames,
@@ -156,6 +164,8 @@ pub struct Explorer {
     /// Of the feelers that are sent while sessions are wanted.
     feeler_rate: TokenBucket,
     refresh: Refresh,
+    /// When the lost may be tried again out of turn.
+    next_recall: Moment,
     /// Answers to plain questions, by the class of those who ask.
     replies: BTreeMap<Class, (Moment, Encoded)>,
     elsewhere: ElsewhereState,
@@ -185,11 +195,16 @@ impl Explorer {
             own,
             announced: None,
             peers: BTreeMap::new(),
+            buckets: Buckets::new(me, config.bucket_sessions),
             n_outbound: 0,
             names: BootstrapNames::new(config.bootstrap_retry_max, ladder),
             dials: BTreeMap::new(),
             dial_rate: TokenBucket::new(config.dial_burst, config.dials_per_second, now),
-            diversity: Diversity::new(config.target_peers, config.outbound_per_group),
+            diversity: Diversity::new(
+                config.target_peers,
+                config.target_peers.max(config.bucket_sessions * USUAL_BUCKETS),
+                config.outbound_per_group,
+            ),
             feeler_rate: TokenBucket::new(
                 config.dial_burst.div_ceil(2),
                 config.dials_per_second.div_ceil(2),
@@ -197,6 +212,7 @@ impl Explorer {
             ),
             next_feeler: now + jittered(config.feeler_interval, &mut rng),
             refresh: Refresh { pause: config.refresh_min, next: now + config.refresh_min },
+            next_recall: now,
             replies: BTreeMap::new(),
             elsewhere: ElsewhereState::default(),
             early: Vec::new(),
@@ -331,27 +347,6 @@ impl Explorer {
         self.refresh_due(now, out);
         self.elsewhere_due(now, out);
         self.dial_due(now, out);
-    }
-
-    fn refresh_due(&mut self, now: Moment, out: &mut Vec<Output>) {
-        if now < self.refresh.next || self.peers.is_empty() {
-            return;
-        }
-        self.refresh.pause = (self.refresh.pause * 2).min(self.config.refresh_max);
-        self.refresh.next = now + jittered(self.refresh.pause, &mut self.rng);
-        if let Some((id, peer)) = self.peers.iter_mut().choose(&mut self.rng) {
-            peer.intake.asked();
-            out.push(Output::Send(*id, Encoded::GETADDR));
-        }
-    }
-
-    /// Something changed: ask around again soon, if sessions are wanted.
-    fn refresh_soon(&mut self, now: Moment) {
-        if self.wants_sessions() {
-            self.refresh.pause = self.config.refresh_min;
-            let soon = now + jittered(self.config.refresh_min, &mut self.rng);
-            self.refresh.next = self.refresh.next.min(soon);
-        }
     }
 
     fn announce(&mut self, now: Moment, out: &mut Vec<Output>) {

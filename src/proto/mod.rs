@@ -14,6 +14,7 @@ pub mod address_record;
 pub mod admission;
 pub mod bans;
 pub mod bootstrap_names;
+pub mod buckets;
 pub mod credentials;
 pub mod crowd;
 pub mod diversity;

@@ -282,6 +282,17 @@ impl Encoded {
         Self::own("hello", hello)
     }
 
+    /// `getaddr` for at most so many addresses of the nodes closest to an id.
+    #[must_use]
+    pub fn getaddr_near(near: NodeId, max: usize) -> Self {
+        #[derive(Serialize)]
+        struct Body {
+            near: NodeId,
+            max: usize,
+        }
+        Self::own("getaddr", &Body { near, max })
+    }
+
     /// `addr` with these pairs. The caller keeps their number such that the line fits.
     #[must_use]
     pub fn addr(peers: &[(HostPort, NodeId)]) -> Self {

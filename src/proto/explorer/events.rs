@@ -24,10 +24,14 @@ impl Explorer {
         let intake = Intake::new(&self.config, now);
         let peer = Peer { intake, class: info.remote.class(), from: info.remote.ip() };
         let is_new = self.peers.insert(info.id, peer).is_none();
+        if is_new {
+            self.buckets.began(info.id);
+        }
         if is_new && info.direction == Direction::Outbound {
             self.n_outbound += 1;
             self.diversity.begun(&info.remote);
         }
+        self.may_have_come_back(now, info.id);
         self.book.connected(info.id);
         self.changed();
         if let Some(observed) = &info.observed {
@@ -50,6 +54,7 @@ impl Explorer {
     ) {
         if let Some(mut peer) = self.peers.remove(&info.id) {
             out.extend(peer.intake.note(info.id, now, true).map(Output::Note));
+            self.buckets.ended(info.id);
             if info.direction == Direction::Outbound {
                 self.n_outbound = self.n_outbound.saturating_sub(1);
                 self.diversity.ended(&info.remote);

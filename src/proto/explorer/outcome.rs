@@ -21,6 +21,12 @@ use crate::{
 /// How long an address is left alone when this machine could not dial it.
 const LOCAL_PAUSE: Duration = Duration::from_secs(5);
 
+/// The shortest time between two times that all lost addresses are tried again soon.
+const RECALL_PAUSE: Duration = Duration::from_secs(60);
+
+/// Over how long these dials are spread.
+const RECALL_WITHIN: Duration = Duration::from_secs(10);
+
 /// How long a node that said it is full is left alone.
 const FULL_PAUSE: Duration = Duration::from_secs(600);
 
@@ -117,6 +123,7 @@ impl Explorer {
     }
 
     fn prove(&mut self, now: Moment, addr: &HostPort, proof: &Proof, out: &mut Vec<Output>) {
+        self.may_have_come_back(now, proof.id);
         let news = self.book.proven(addr, proof.id, now);
         self.changed();
         if let Some(local) = &proof.local {
@@ -234,10 +241,22 @@ impl Explorer {
         out.push(Output::Note(note.addr(addr.clone())));
     }
 
-    /// The node there has no room: it is left alone for a while.
+    /// A node that could not be reached for a while is there again. If it was a part of the network
+    /// that was cut off, and not only that node, then others are as well: all that were lost may be
+    /// dialled soon, in place of after the long pauses that they had come to.
+    pub(super) fn may_have_come_back(&mut self, now: Moment, id: NodeId) {
+        if now >= self.next_recall && self.book.is_long_lost(id) {
+            self.next_recall = now + RECALL_PAUSE;
+            self.book.recall_lost(now, RECALL_WITHIN);
+        }
+    }
+
+    /// The node there has no room: it is left alone for a while. A first contact that is needed is
+    /// asked again sooner; a network whose nodes all ask the same one would be its heaviest load.
     pub(super) fn turned_away(&mut self, now: Moment, addr: &HostPort) {
         let bootstrap = self.book.get(addr).is_some_and(Entry::is_bootstrap);
-        let pause = if bootstrap { self.config.bootstrap_retry_max } else { FULL_PAUSE };
+        let is_needed = bootstrap && self.peers.len() < self.config.target_peers;
+        let pause = if is_needed { self.config.bootstrap_retry_max } else { FULL_PAUSE };
         let until = now + jittered(pause, &mut self.rng);
         self.book.postpone(addr, until);
     }

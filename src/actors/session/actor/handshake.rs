@@ -13,7 +13,7 @@ use crate::{
     peer::{Channel, Direction},
     proto::{
         credentials::Established,
-        explorer::{Proof, Via},
+        explorer::{FIRST_QUESTION, Proof, Via},
     },
     reason::CloseReason,
     secure::SecureStream,
@@ -135,8 +135,9 @@ impl Session {
             return;
         }
         self.link.admit(now);
+        let question = Encoded::getaddr_near(self.env.me, FIRST_QUESTION);
         let own = announce.map(|addr| Encoded::addr(&[(addr.clone(), self.env.me)]));
-        let lines: Vec<Encoded> = own.into_iter().chain([Encoded::GETADDR]).collect();
+        let lines: Vec<Encoded> = own.into_iter().chain([question]).collect();
         self.reply(&Encoded::concat(&lines));
         // The first ping is due at once.
         self.tick(now, false);
