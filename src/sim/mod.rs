@@ -23,10 +23,17 @@
 //! });
 //! ```
 
+mod latency;
 mod network;
+mod post;
+mod record;
+pub mod scenario;
 mod stream;
 mod wires;
 
-pub use network::{NodeIndex, SimConfig, SimEvent, SimNetwork, run};
+pub use latency::Latency;
+pub use network::{NodeIndex, SimConfig, SimNetwork, run};
+pub use record::SimEvent;
+pub use scenario::{Scenario, ScenarioError};
 pub use stream::SimStream;
 pub use wires::{Endpoint, SimListener, Wires};

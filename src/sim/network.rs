@@ -1,22 +1,27 @@
 //! A network of nodes over simulated wires, and what can be done to it.
 
-use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use actix::prelude::*;
-use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, seq::IteratorRandom};
 use rand_chacha::ChaCha8Rng;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
-use super::wires::{Wires, host};
+use super::{
+    latency::Latency,
+    record::{Record, Recorder, SimEvent},
+    wires::{Wires, host},
+};
 use crate::{
     actors::registry::PeerEvent,
     address::HostPort,
     clock::{Clock, Moment, whole_millis},
     config::NodeConfig,
-    ids::NodeId,
     node::{Node, NodeHandle},
-    peer::{Direction, PeerInfo},
+    peer::PeerInfo,
 };
 
 /// The port that every simulated node listens on.
@@ -27,10 +32,12 @@ const PORT: u16 = 5999;
 pub struct SimConfig {
     /// Where all randomness comes from.
     pub seed: u64,
-    /// The time from one host to another; chosen once per connection.
-    pub latency: RangeInclusive<Duration>,
+    /// The time from one host to another.
+    pub latency: Latency,
     /// The share of dials that get no answer, 0 to 1.
     pub dial_loss: f64,
+    /// Events kept for [`SimNetwork::events`]; beyond it the oldest is dropped.
+    pub events: usize,
     /// Each node's configuration; what it listens on and its bootstraps are set by the network,
     /// and it runs on one thread.
     pub node: NodeConfig,
@@ -40,28 +47,18 @@ impl SimConfig {
     /// Ordinary nodes 10 to 80 ms apart, and no losses.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        let ms = Duration::from_millis;
-        Self { seed, latency: ms(10)..=ms(80), dial_loss: 0.0, node: NodeConfig::default() }
+        Self {
+            seed,
+            latency: Latency::default(),
+            dial_loss: 0.0,
+            events: 1 << 18,
+            node: NodeConfig::default(),
+        }
     }
 }
 
 /// A node's number in its network, in the order of adding.
 pub type NodeIndex = usize;
-
-/// Something that a node told its subscribers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SimEvent {
-    /// When.
-    pub at: Moment,
-    /// The node that it happened to.
-    pub node: NodeIndex,
-    /// The peer that came or went.
-    pub peer: NodeId,
-    /// Who dialled.
-    pub direction: Direction,
-    /// The reason code if it went; none if it came.
-    pub down: Option<String>,
-}
 
 /// A network of nodes.
 #[derive(Debug)]
@@ -71,7 +68,7 @@ pub struct SimNetwork {
     rng: ChaCha8Rng,
     clock: Clock,
     nodes: Vec<Option<NodeHandle>>,
-    events: Arc<Mutex<Vec<SimEvent>>>,
+    record: Record,
 }
 
 /// Runs a simulation to its end, on this thread, under a clock of its own.
@@ -99,22 +96,24 @@ impl SimNetwork {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let wires = Wires::new(rng.random(), config.latency.clone(), config.dial_loss);
         Self {
-            config,
             wires,
             rng,
+            record: Record::new(config.events),
+            config,
             clock: Clock::start_at_zero(),
             nodes: Vec::new(),
-            events: Arc::default(),
         }
     }
 
     /// Adds a node that knows these others. Its index.
     pub async fn add(&mut self, bootstrap: &[NodeIndex]) -> NodeIndex {
-        let config = NodeConfig {
-            bootstrap: bootstrap.iter().map(|n| Self::addr(*n).into()).collect(),
-            ..self.config.node.clone()
-        };
-        self.add_with(config).await
+        self.add_with(self.knowing(bootstrap)).await
+    }
+
+    /// Adds a node that knows these others and that nobody can dial, as behind a NAT. Its index.
+    pub async fn add_hidden(&mut self, bootstrap: &[NodeIndex]) -> NodeIndex {
+        self.hide(self.nodes.len(), true);
+        self.add(bootstrap).await
     }
 
     /// Adds a node with a configuration of its own; where it listens is set by the network (if it
@@ -135,6 +134,12 @@ impl SimNetwork {
         }
     }
 
+    /// The configuration of a node that knows these others.
+    fn knowing(&self, bootstrap: &[NodeIndex]) -> NodeConfig {
+        let bootstrap = bootstrap.iter().map(|n| Self::addr(*n).into()).collect();
+        NodeConfig { bootstrap, ..self.config.node.clone() }
+    }
+
     async fn start(&mut self, index: NodeIndex, config: NodeConfig) {
         let listen = vec![Self::addr(index)];
         let config = NodeConfig { listen, workers: 1, ..config };
@@ -142,8 +147,7 @@ impl SimNetwork {
         let builder = Node::builder().config(config).seed(self.rng.random()).transport(endpoint);
         match builder.start().await {
             Ok(node) => {
-                let recorder =
-                    Recorder { node: index, clock: self.clock, events: self.events.clone() };
+                let recorder = Recorder::new(index, self.clock, self.record.clone());
                 node.subscribe(recorder.start().recipient()).await;
                 if let Some(slot) = self.nodes.get_mut(index) {
                     *slot = Some(node);
@@ -197,29 +201,52 @@ impl SimNetwork {
 
     /// Stops a node in an orderly way.
     pub async fn stop(&mut self, index: NodeIndex) {
-        if let Some(node) = self.nodes.get_mut(index).and_then(Option::take) {
-            node.stop().await;
-        }
+        self.stop_together(&[index]).await;
     }
 
-    /// Kills a node: its connections are cut without a word.
+    /// Kills a node as the crash of its program does: its connections are cut without a word, and
+    /// whoever dials it is refused.
     pub async fn kill(&mut self, index: NodeIndex) {
-        self.wires.crash(host(index));
-        self.stop(index).await;
+        self.kill_together(&[index]).await;
+    }
+
+    /// Kills nodes at the same moment.
+    pub async fn kill_together(&mut self, indices: &[NodeIndex]) {
+        indices.iter().for_each(|index| self.wires.crash(host(*index)));
+        self.stop_together(indices).await;
+    }
+
+    /// Has nodes vanish at the same moment, as if their power failed: nobody is told, and whoever
+    /// has a session with them finds out by waiting.
+    pub async fn vanish_together(&mut self, indices: &[NodeIndex]) {
+        indices.iter().for_each(|index| self.wires.vanish(host(*index)));
+        // Nothing that these say from now on reaches anybody.
+        self.stop_together(indices).await;
+    }
+
+    /// Stops nodes at the same moment.
+    pub async fn stop_together(&mut self, indices: &[NodeIndex]) {
+        let nodes = indices.iter().filter_map(|index| self.nodes.get_mut(*index)?.take());
+        let stops: Vec<JoinHandle<()>> =
+            nodes.map(|node| actix_rt::spawn(async move { node.stop().await })).collect();
+        for stop in stops {
+            if stop.await.is_err() {
+                tracing::error!("a simulated node panicked when it was stopped");
+            }
+        }
     }
 
     /// Starts a stopped or killed node again at its address: with a new id, and knowing these.
     pub async fn restart(&mut self, index: NodeIndex, bootstrap: &[NodeIndex]) {
         self.stop(index).await;
-        let bootstrap = bootstrap.iter().map(|n| Self::addr(*n).into()).collect();
-        let config = NodeConfig { bootstrap, ..self.config.node.clone() };
-        self.start(index, config).await;
+        self.wires.appear(host(index));
+        self.start(index, self.knowing(bootstrap)).await;
     }
 
     async fn stop_all(&mut self) {
-        for index in 0..self.nodes.len() {
-            self.kill(index).await;
-        }
+        self.record.observe(|_, _| {});
+        let all: Vec<NodeIndex> = (0..self.nodes.len()).collect();
+        self.kill_together(&all).await;
     }
 
     /// Splits the network into groups that do not reach each other; nodes that are in none form
@@ -228,7 +255,7 @@ impl SimNetwork {
         let numbered = groups.iter().enumerate();
         let hosts: BTreeMap<IpAddr, usize> =
             numbered.flat_map(|(n, group)| group.iter().map(move |i| (host(*i), n + 1))).collect();
-        self.wires.partition(hosts);
+        self.wires.partition(&hosts);
     }
 
     /// Ends every partition.
@@ -268,38 +295,23 @@ impl SimNetwork {
         tables.values().all(|peers| peers.len() + 1 == n)
     }
 
-    /// Everything that the nodes told their subscribers so far, in order.
+    /// How many bytes a node has sent so far, over all its connections (and those of earlier
+    /// nodes at its address).
+    #[must_use]
+    pub fn sent(&self, index: NodeIndex) -> u64 {
+        self.wires.sent(host(index))
+    }
+
+    /// What the nodes told their subscribers so far, in order: the latest, as many as the
+    /// configuration has room for.
     #[must_use]
     pub fn events(&self) -> Vec<SimEvent> {
-        self.events.lock().clone()
+        self.record.events()
     }
-}
 
-/// Keeps what one node tells its subscribers.
-struct Recorder {
-    node: NodeIndex,
-    clock: Clock,
-    events: Arc<Mutex<Vec<SimEvent>>>,
-}
-
-impl Actor for Recorder {
-    type Context = Context<Self>;
-}
-
-impl Handler<PeerEvent> for Recorder {
-    type Result = ();
-
-    fn handle(&mut self, event: PeerEvent, _: &mut Context<Self>) {
-        let (peer, down) = match event {
-            PeerEvent::Up(peer) => (peer, None),
-            PeerEvent::Down { peer, reason } => (peer, Some(reason.code().to_owned())),
-        };
-        self.events.lock().push(SimEvent {
-            at: self.clock.now(),
-            node: self.node,
-            peer: peer.info.id,
-            direction: peer.info.direction,
-            down,
-        });
+    /// Has a function called for whatever a node tells its subscribers from now on, at the moment
+    /// at which it does; in place of an earlier function.
+    pub fn observe(&self, observer: impl FnMut(NodeIndex, &PeerEvent) + 'static) {
+        self.record.observe(observer);
     }
 }
