@@ -198,6 +198,9 @@ pub struct DiscoveryConfig {
     pub addr_burst: u32,
     /// Unsolicited addresses taken from one session per second in the long run.
     pub addrs_per_second: u32,
+    /// The first pause after this node has offered to end sessions that it could do without; it doubles
+    /// up to ten minutes while nobody takes the offer. Zero: it offers none.
+    pub spare_interval: Duration,
     /// The first pause before peers are asked again for addresses in some bucket; it doubles up to
     /// `refresh_max` while nothing new is heard.
     pub refresh_min: Duration,
@@ -288,6 +291,7 @@ impl Default for DiscoveryConfig {
             addr_reply_max: 256,
             addr_burst: 1000,
             addrs_per_second: 10,
+            spare_interval: Duration::from_secs(10),
             refresh_min: Duration::from_secs(2),
             refresh_max: Duration::from_secs(600),
         }

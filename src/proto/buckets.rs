@@ -66,6 +66,18 @@ impl Buckets {
         self.sessions(bucket) + under_way < self.wanted
     }
 
+    /// Whether a bucket has more sessions than wanted, without so many that are about to end.
+    #[must_use]
+    pub fn has_more(&self, bucket: u8, ending: usize) -> bool {
+        self.sessions(bucket) > self.wanted + ending
+    }
+
+    /// Whether any bucket has more sessions than wanted.
+    #[must_use]
+    pub fn have_more(&self) -> bool {
+        self.counts.values().any(|n| *n > self.wanted)
+    }
+
     /// The order in which buckets are filled: the emptiest first, since without it some targets are
     /// out of reach, and of these the nearest to this node, which few others can stand in for.
     #[must_use]

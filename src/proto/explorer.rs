@@ -2,13 +2,14 @@
 //!
 //! Owns the address book, the allowances of each peer, the schedule of dials and of questions, and
 //! what is held against whom. Does not connect, resolve or send: it says what is to be done, as
-//! [`Output`]. Whom to dial is chosen in `choice`, whom to ask in `lookups`, what peers bring is in
-//! `events`, what follows from a dial in `outcome`, what others are told in `telling`.
+//! [`Output`]. Whom to dial is chosen in `choice`, whom to ask in `lookups`, whom to part with in
+//! `sparing`, what peers bring is in `events`, what follows from a dial in `outcome`, what others are told in `telling`.
 
 mod choice;
 mod events;
 mod lookups;
 mod outcome;
+mod sparing;
 mod telling;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -17,7 +18,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 pub use self::lookups::FIRST_QUESTION;
-use self::telling::ElsewhereState;
+use self::{sparing::Sparing, telling::ElsewhereState};
 use crate::{
     address::{Bootstrap, Class, HostPort},
     clock::Moment,
@@ -54,6 +55,8 @@ pub enum Output {
     Resolve(HostPort),
     /// Send this to a peer.
     Send(NodeId, Encoded),
+    /// End the session with a peer, with this reason.
+    Close(NodeId, CloseReason),
     /// This node's own address is now known to be this.
     Announce(Option<HostPort>),
     /// These addresses may be tried instead of this node when it is full.
@@ -136,6 +139,8 @@ struct Peer {
     class: Class,
     /// The other end's address, which what it tells is counted by.
     from: Option<IpAddr>,
+    /// This node has dialled it.
+    is_dialled: bool,
 }
 
 /// The machine behind the discovery actor.
@@ -164,6 +169,7 @@ pub struct Explorer {
     /// Of the feelers that are sent while sessions are wanted.
     feeler_rate: TokenBucket,
     refresh: Refresh,
+    sparing: Sparing,
     /// When the lost may be tried again out of turn.
     next_recall: Moment,
     /// Answers to plain questions, by the class of those who ask.
@@ -212,6 +218,7 @@ impl Explorer {
             ),
             next_feeler: now + jittered(config.feeler_interval, &mut rng),
             refresh: Refresh { pause: config.refresh_min, next: now + config.refresh_min },
+            sparing: Sparing::new(config.spare_interval, now),
             next_recall: now,
             replies: BTreeMap::new(),
             elsewhere: ElsewhereState::default(),
@@ -345,6 +352,7 @@ impl Explorer {
             self.names.due(now, &mut self.rng, is_connected).into_iter().map(Output::Resolve),
         );
         self.refresh_due(now, out);
+        self.spare_due(now, out);
         self.elsewhere_due(now, out);
         self.dial_due(now, out);
     }
@@ -366,7 +374,8 @@ impl Explorer {
     pub fn deadline(&mut self, now: Moment) -> Option<Moment> {
         let refresh = (!self.peers.is_empty()).then_some(self.refresh.next);
         let dial = self.dial_deadline(now);
-        let times = [self.names.deadline(), refresh, self.elsewhere_deadline(), dial];
+        let spare = self.spare_deadline();
+        let times = [self.names.deadline(), refresh, spare, self.elsewhere_deadline(), dial];
         times.into_iter().flatten().min()
     }
 
@@ -377,9 +386,9 @@ impl Explorer {
     }
 }
 
-/// Whether the peer said that it has no room.
-fn is_full(reason: &CloseReason) -> bool {
-    matches!(reason, CloseReason::Peer(code) if &**code == "full")
+/// Whether this node or its peer gave this reason.
+fn is_code(reason: &CloseReason, wanted: &CloseReason) -> bool {
+    reason.code() == wanted.code()
 }
 
 #[cfg(test)]

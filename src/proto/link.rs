@@ -100,6 +100,8 @@ pub enum Action<'a> {
         /// No more than this many.
         max: Option<usize>,
     },
+    /// Tell discovery that the peer could do without the session.
+    Spare,
     /// Hand the line to whoever registered the msgtype.
     Deliver {
         /// The msgtype.
@@ -262,6 +264,7 @@ impl Link {
             Frame::Ping => Action::Pong,
             Frame::Pong => liveness.pong(now).map_or(Action::Nothing, Action::Rtt),
             Frame::Addr(entries) => Action::Addr(entries),
+            Frame::Spare => Action::Spare,
             Frame::GetAddr { near, max } => Action::GetAddr { near, max },
             Frame::Other { msgtype, text, attach } => Action::Deliver { msgtype, text, attach },
             Frame::Hello(_) => Action::Close(CloseReason::Protocol, "a second hello".into()),

@@ -45,6 +45,8 @@ impl Encoded {
     pub const PONG: Self = Self::lines(Bytes::from_static(b"{\"msgtype\":\"pong\"}\n"));
     /// `getaddr` with nothing asked for in particular.
     pub const GETADDR: Self = Self::lines(Bytes::from_static(b"{\"msgtype\":\"getaddr\"}\n"));
+    /// `spare`.
+    pub const SPARE: Self = Self::lines(Bytes::from_static(b"{\"msgtype\":\"spare\"}\n"));
 
     /// As many `pong`s as were asked for, as one; no more than [`MAX_PONGS`] are made at once.
     #[must_use]

@@ -101,6 +101,8 @@ pub enum Frame<'a> {
         /// No more than this many.
         max: Option<usize>,
     },
+    /// The speaker could do without the session.
+    Spare,
     /// Tells addresses.
     Addr(Vec<AddrEntry>),
     /// The speaker closes. Boxed, like the hello: frames that come by the million stay small.
@@ -117,7 +119,7 @@ pub enum Frame<'a> {
 }
 
 /// The msgtypes that an extension cannot register, since the core answers them.
-pub const CORE_MSGTYPES: [&str; 6] = ["hello", "ping", "pong", "getaddr", "addr", "bye"];
+pub const CORE_MSGTYPES: [&str; 7] = ["hello", "ping", "pong", "getaddr", "addr", "spare", "bye"];
 
 const PING_LINE: &[u8] = br#"{"msgtype":"ping"}"#;
 const PONG_LINE: &[u8] = br#"{"msgtype":"pong"}"#;
@@ -179,6 +181,7 @@ impl<'a> Frame<'a> {
         Ok(match &*msgtype {
             "ping" => Self::Ping,
             "pong" => Self::Pong,
+            "spare" => Self::Spare,
             "hello" => Self::Hello(serde_json::from_str(text).map_err(malformed)?),
             "getaddr" => {
                 let body: GetAddrBody = serde_json::from_str(text).map_err(malformed)?;

@@ -116,6 +116,11 @@ impl Discovery {
                     self.ports.elsewhere.do_send(Elsewhere(addrs.into()));
                 }
                 Output::Note(decision) => self.ports.journal.note(decision),
+                Output::Close(id, reason) => {
+                    if let Some(peer) = self.peers.get(&id) {
+                        peer.close(reason);
+                    }
+                }
                 Output::Send(id, frame) => {
                     let sent = self.peers.get(&id).map(|peer| peer.send_encoded(&frame));
                     if sent == Some(Err(SendError::OutboxFull)) {
@@ -218,6 +223,10 @@ impl Handler<FromPeer> for Discovery {
                 if let Err(error) = from.send_encoded(&reply) {
                     tracing::debug!(peer = %from.id(), %error, "addr reply not sent");
                 }
+            }
+            Question::Spare => {
+                self.explorer.offered(from.id(), &mut self.outputs);
+                self.apply(now, ctx);
             }
             Question::Addrs(entries) => {
                 self.explorer.addrs(now, from.id(), &entries, &mut self.outputs);

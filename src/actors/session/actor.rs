@@ -246,6 +246,7 @@ impl Session {
             Action::Pong => self.owed_pongs += 1,
             Action::Rtt(sample) => self.tell_registry(LinkNews::Pong(sample)),
             Action::Addr(entries) => self.ask(Question::Addrs(entries), len),
+            Action::Spare => self.ask(Question::Spare, len),
             Action::GetAddr { near, max } => {
                 self.crowding += usize::from(self.outbox.status().crowded) * QUESTION_COST;
                 self.ask(Question::GetAddr { near, max }, QUESTION_COST);

@@ -216,6 +216,11 @@ impl AddressBook {
         }
     }
 
+    /// The session with this node ended though nothing was wrong with it.
+    pub fn parted(&mut self, id: NodeId) {
+        self.set_connected(id, false);
+    }
+
     /// The session, which lasted so long, ended: its addresses may be dialled after the first pause
     /// of the ladder, or, if sessions with the node keep ending soon, after later ones.
     pub fn disconnected(&mut self, id: NodeId, now: Moment, lasted: Duration) {

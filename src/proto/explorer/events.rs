@@ -1,6 +1,6 @@
 //! What peers do: come, go, and tell addresses.
 
-use super::{Explorer, Output, Peer, is_full};
+use super::{Explorer, Output, Peer, is_code};
 use crate::{
     address::HostPort,
     clock::Moment,
@@ -22,12 +22,13 @@ impl Explorer {
             self.refresh.next = self.refresh.next.max(now + self.config.refresh_min);
         }
         let intake = Intake::new(&self.config, now);
-        let peer = Peer { intake, class: info.remote.class(), from: info.remote.ip() };
+        let is_dialled = info.direction == Direction::Outbound;
+        let peer = Peer { intake, class: info.remote.class(), from: info.remote.ip(), is_dialled };
         let is_new = self.peers.insert(info.id, peer).is_none();
         if is_new {
             self.buckets.began(info.id);
         }
-        if is_new && info.direction == Direction::Outbound {
+        if is_new && is_dialled {
             self.n_outbound += 1;
             self.diversity.begun(&info.remote);
         }
@@ -60,9 +61,15 @@ impl Explorer {
                 self.diversity.ended(&info.remote);
             }
         }
-        self.book.disconnected(info.id, now, now.since(info.since));
+        let is_surplus = is_code(reason, &CloseReason::Surplus);
+        self.spared(info.id, is_surplus);
+        if is_surplus {
+            self.parted(now, info.id);
+        } else {
+            self.book.disconnected(info.id, now, now.since(info.since));
+        }
         // A full node answers the hello first, so that its refusal ends what was a session.
-        if info.direction == Direction::Outbound && is_full(reason) {
+        if info.direction == Direction::Outbound && is_code(reason, &CloseReason::Full) {
             for addr in self.book.addresses_of(info.id) {
                 self.turned_away(now, &addr);
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DialPlan, DialResult, Explorer, Output, Proof, Via, is_full};
+use super::{DialPlan, DialResult, Explorer, Output, Proof, Via, is_code};
 use crate::{
     address::HostPort,
     clock::Moment,
@@ -83,7 +83,7 @@ impl Explorer {
             Some(proof) => {
                 self.prove(now, addr, &proof, out);
                 match end {
-                    Some((reason, _)) if is_duplicate(&reason) => {
+                    Some((reason, _)) if is_code(&reason, &CloseReason::Duplicate) => {
                         self.note(now, Kind::Duplicate, &reason, addr, answered, out);
                         None
                     }
@@ -212,7 +212,7 @@ impl Explorer {
         // The operator, who named it, will want to know.
         let bootstrap = self.book.get(addr).is_some_and(Entry::is_bootstrap);
         out.push(Output::Note(if bootstrap { note.number("bootstrap", 1) } else { note }));
-        if answered.is_some() && is_full(reason) {
+        if answered.is_some() && is_code(reason, &CloseReason::Full) {
             return self.turned_away(now, addr);
         }
         // What this machine lacks says nothing about the address.
@@ -248,6 +248,18 @@ impl Explorer {
         if now >= self.next_recall && self.book.is_long_lost(id) {
             self.next_recall = now + RECALL_PAUSE;
             self.book.recall_lost(now, RECALL_WITHIN);
+            self.refresh.pause = self.config.refresh_min;
+            self.refresh.next = self.refresh.next.min(now + self.config.refresh_min);
+        }
+    }
+
+    /// A session ended that neither side needs. Nothing speaks against the node, but there is no hurry
+    /// to meet it again.
+    pub(super) fn parted(&mut self, now: Moment, id: NodeId) {
+        self.book.parted(id);
+        for addr in self.book.addresses_of(id) {
+            let until = now + jittered(FULL_PAUSE, &mut self.rng);
+            self.book.postpone(&addr, until);
         }
     }
 
@@ -265,15 +277,6 @@ impl Explorer {
 /// Whether this node refused who answered, since it expected another.
 fn is_another(end: Option<&(CloseReason, String)>) -> bool {
     matches!(end, Some((CloseReason::WrongNode, _)))
-}
-
-/// Whether the dial led to a node that there is a session with already.
-fn is_duplicate(reason: &CloseReason) -> bool {
-    match reason {
-        CloseReason::Duplicate => true,
-        CloseReason::Peer(code) => &**code == "duplicate",
-        _ => false,
-    }
 }
 
 /// Whether an answered dial that ended so did what it was made for.
