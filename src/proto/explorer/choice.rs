@@ -118,7 +118,8 @@ impl Explorer {
         if let Some(addr) = self.book.pick(Queue::Bootstrap, now) {
             return Some((addr, Purpose::Session));
         }
-        if self.may_feel_at(now).is_some_and(|at| at <= now)
+        if self.book.due_at(Queue::Feeler).is_some_and(|at| at <= now)
+            && self.may_feel_at(now).is_some_and(|at| at <= now)
             && let Some(addr) = self.book.pick(Queue::Feeler, now)
         {
             self.feeler_rate.take(now, 1);
@@ -162,8 +163,8 @@ impl Explorer {
             return None;
         }
         let token = self.dial_rate.next_token(now);
-        let feel = self.may_feel_at(now);
-        let feeler = feel.and_then(|may| self.book.due_at(Queue::Feeler).map(|at| at.max(may)));
+        let feeler = self.book.due_at(Queue::Feeler);
+        let feeler = feeler.and_then(|at| self.may_feel_at(now).map(|may| at.max(may)));
         let at_once = [self.book.due_at(Queue::Bootstrap), feeler];
         let any = self.wants_any().then(|| self.book.due_at(Queue::Known)).flatten();
         let hearsay = self.book.due_at(Queue::Hearsay).map(|at| at.max(self.next_feeler));

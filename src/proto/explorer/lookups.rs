@@ -11,7 +11,7 @@ use crate::{clock::Moment, ids::NodeId, proto::redial::jittered, wire::Encoded};
 
 /// How many addresses a session asks for when it comes up: the whole of a small network, and of a
 /// large one more than the few buckets nearest to this node have.
-pub const FIRST_QUESTION: usize = 32;
+pub const FIRST_QUESTION: usize = 20;
 
 /// How many addresses are asked for around one id.
 const AROUND: usize = 16;
