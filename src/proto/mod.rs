@@ -27,6 +27,7 @@ pub mod link;
 pub mod liveness;
 pub mod own_address;
 pub mod peer_table;
+pub mod presence;
 pub mod redial;
 pub mod stall;
 pub mod token_bucket;
