@@ -7,6 +7,7 @@
 //!
 //! One connection is a [`link`]; who is connected is the [`peer_table`]; what is known of
 //! addresses is the [`address_book`]; whom to dial, ask and tell is decided by the [`explorer`].
+//! Where a message to a node that is no peer goes next is decided by [`routing`].
 
 pub mod address_book;
 pub mod address_entry;
@@ -27,6 +28,7 @@ pub mod liveness;
 pub mod own_address;
 pub mod peer_table;
 pub mod redial;
+pub mod routing;
 pub mod stall;
 pub mod token_bucket;
 
