@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use peerage::{
     CloseReason, HostPort, Node, NodeConfig, NodeHandle,
-    wire::{Frame, MAX_HELLO_LINE, MAX_LINE, frame::CORE_MSGTYPES},
+    wire::{Frame, MAX_ATTACHMENT, MAX_HELLO_LINE, MAX_LINE, WireError, frame::CORE_MSGTYPES},
 };
 use serde_json::Value;
 use tokio::{
@@ -168,15 +168,35 @@ fn wanted(outcome: &str) -> BTreeSet<String> {
     outcome.split(',').filter(|word| *word != "closed").map(str::to_owned).collect()
 }
 
+/// The line that decides how a vector is answered: the first that breaks the protocol, or the last.
+fn deciding_line(mut bytes: &[u8]) -> &[u8] {
+    loop {
+        let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+        let (line, rest) = bytes.split_at(end);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let attach = match Frame::parse(line) {
+            Ok(Frame::Other { attach, .. }) => attach,
+            Ok(_) => 0,
+            Err(_) => return line,
+        };
+        match rest.get(1 + attach..) {
+            None | Some([]) => return line,
+            Some(next) => bytes = next,
+        }
+    }
+}
+
 /// What it is that `Frame::parse` has to make of a line for a node to answer it so.
 fn check_parse(vector: &Vector, limit: usize) {
-    let line = vector.line.strip_suffix(b"\r").unwrap_or(&vector.line);
+    let line = deciding_line(&vector.line);
     let parsed = Frame::parse(line);
     let right = match vector.outcome {
         "pong" => parsed == Ok(Frame::Ping),
         "addr" => matches!(parsed, Ok(Frame::GetAddr { .. })),
         "closed" => matches!(parsed, Ok(Frame::Bye(_))),
-        "bye:too-large" => line.len() > limit,
+        "bye:too-large" => {
+            line.len() > limit || matches!(parsed, Err(WireError::AttachmentTooLarge(_)))
+        }
         "bye:protocol" if limit == MAX_LINE => matches!(parsed, Err(_) | Ok(Frame::Hello(_))),
         "bye:protocol" => !matches!(parsed, Ok(Frame::Hello(_) | Frame::Bye(_))),
         "-" => {
@@ -328,6 +348,7 @@ fn the_limits_are_those_of_the_default_configuration() {
     let expected = [
         ("line until the handshake is done", format!("{MAX_HELLO_LINE} bytes")),
         ("line in a session", format!("{MAX_LINE} bytes")),
+        ("attachment", format!("{MAX_ATTACHMENT} bytes")),
         ("host in an address", format!("{} bytes", peerage::address::MAX_HOST)),
         ("time to a hello", secs(session.handshake_timeout)),
         ("time from ping to ping", secs(liveness.ping_interval)),

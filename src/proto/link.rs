@@ -106,9 +106,13 @@ pub enum Action<'a> {
         msgtype: Cow<'a, str>,
         /// The whole line.
         text: &'a str,
+        /// How many bytes follow the line, and belong to it.
+        attach: usize,
     },
+    /// The line means nothing, but so many bytes follow it: skip them.
+    Skip(usize),
     /// Send `bye` with this reason and detail, and close.
-    Close(CloseReason, String),
+    Close(CloseReason, Box<str>),
     /// The peer said `bye`: close without one. It may name addresses to try instead.
     PeerBye(Box<(CloseReason, String, Vec<AddrEntry>)>),
 }
@@ -212,7 +216,7 @@ impl Link {
     pub fn line<'a>(&mut self, now: Moment, line: Option<&'a [u8]>) -> Action<'a> {
         let Some(line) = line else {
             let detail = format!("a line is longer than {} bytes", self.line_limit());
-            return Action::Close(CloseReason::TooLarge, detail);
+            return Action::Close(CloseReason::TooLarge, detail.into());
         };
         // Netcat users press return; an empty line says nothing and costs nothing.
         if line.is_empty() {
@@ -221,7 +225,10 @@ impl Link {
         match Frame::parse(line) {
             Ok(frame) => self.frame(now, frame),
             Err(error @ (WireError::NotUtf8 | WireError::Malformed(_))) => {
-                Action::Close(CloseReason::Protocol, error.to_string())
+                Action::Close(CloseReason::Protocol, error.to_string().into())
+            }
+            Err(error @ WireError::AttachmentTooLarge(_)) => {
+                Action::Close(CloseReason::TooLarge, error.to_string().into())
             }
         }
     }
@@ -245,7 +252,10 @@ impl Link {
             | State::Probed
             | State::AwaitVerdict
             | State::Closing { .. } => {
-                return Action::Nothing;
+                return match frame {
+                    Frame::Other { attach, .. } if attach > 0 => Action::Skip(attach),
+                    _ => Action::Nothing,
+                };
             }
         };
         match frame {
@@ -253,8 +263,8 @@ impl Link {
             Frame::Pong => liveness.pong(now).map_or(Action::Nothing, Action::Rtt),
             Frame::Addr(entries) => Action::Addr(entries),
             Frame::GetAddr { near, max } => Action::GetAddr { near, max },
-            Frame::Other { msgtype, text } => Action::Deliver { msgtype, text },
-            Frame::Hello(_) => Action::Close(CloseReason::Protocol, "a second hello".to_owned()),
+            Frame::Other { msgtype, text, attach } => Action::Deliver { msgtype, text, attach },
+            Frame::Hello(_) => Action::Close(CloseReason::Protocol, "a second hello".into()),
             // Handled above, for it means the same in every state.
             Frame::Bye(_) => Action::Nothing,
         }
@@ -262,8 +272,7 @@ impl Link {
 
     fn hello<'a>(&mut self, frame: Frame<'a>, established: &Established) -> Action<'a> {
         let Frame::Hello(hello) = frame else {
-            let detail = "the first line must be hello".to_owned();
-            return Action::Close(CloseReason::Protocol, detail);
+            return Action::Close(CloseReason::Protocol, "the first line must be hello".into());
         };
         let credentials = &self.credentials;
         let by = self.direction.opposite();
@@ -522,6 +531,22 @@ mod tests {
         let text = hello(2, r#","feeler":true"#);
         assert_eq!(probed.line(at(0), Some(text.as_bytes())), Action::Probed);
         assert!(matches!(probed.tick(at(5), false), LinkDue::Close(CloseReason::Timeout, _)));
+    }
+
+    #[test]
+    fn what_follows_a_line_is_told_with_it_and_skipped_where_nothing_is_served() {
+        let text = r#"{"msgtype":"zebra","attach":7}"#;
+        let expected = Action::Deliver { msgtype: "zebra".into(), text, attach: 7 };
+        assert_eq!(up().line(at(0), Some(text.as_bytes())), expected);
+        let mut probed = link(Purpose::Session);
+        let feeler = hello(2, r#","feeler":true"#);
+        assert_eq!(probed.line(at(0), Some(feeler.as_bytes())), Action::Probed);
+        assert_eq!(probed.line(at(0), Some(text.as_bytes())), Action::Skip(7));
+        let too_large = r#"{"msgtype":"zebra","attach":1048577}"#;
+        assert!(closes_with(&up().line(at(0), Some(too_large.as_bytes())), "too-large"));
+        let core = r#"{"msgtype":"ping","attach":1}"#;
+        assert!(closes_with(&up().line(at(0), Some(core.as_bytes())), "protocol"));
+        assert!(size_of::<Action<'_>>() <= 48);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use peerage::{
         credentials::{Credentials, Established},
         link::{Action, Link, LinkConfig, LinkDue, Purpose},
     },
-    wire::{MAX_HELLO_LINE, MAX_LINE},
+    wire::{MAX_ATTACHMENT, MAX_HELLO_LINE, MAX_LINE},
 };
 
 /// The input is a list of events.
@@ -57,7 +57,7 @@ fn line(u: &mut Unstructured<'_>) -> Result<Option<Vec<u8>>> {
         r#"{"msgtype":"pong"}"#,
         r#"{"msgtype":"getaddr","max":3}"#,
         r#"{"msgtype":"addr","peers":["1.2.3.4:5"]}"#,
-        r#"{"msgtype":"weather"}"#,
+        r#"{"msgtype":"weather","attach":9}"#,
         r#"{"msgtype":"bye","reason":"full","peers":["1.2.3.4:5"]}"#,
         "",
     ];
@@ -136,6 +136,7 @@ fn hear(link: &mut Link, now: Moment, line: Option<&[u8]>, told: &mut Told, secu
             link.close(now);
         }
         Action::Probed => assert!(!told.admitted),
+        Action::Skip(n) => assert!(!told.admitted && n <= MAX_ATTACHMENT),
         Action::Refused(..) => {
             assert!(!told.admitted);
             link.close(now);

@@ -18,7 +18,8 @@ pub struct Directory {
 pub struct Sent {
     /// Peers whose outbox took it.
     pub accepted: usize,
-    /// Peers whose outbox was full, or whose session is closing.
+    /// Peers whose outbox was full, whose session is closing, or who take no attachment where there was
+    /// one.
     pub refused: usize,
 }
 

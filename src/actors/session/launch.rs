@@ -29,7 +29,7 @@ use crate::{
     reason::CloseReason,
     secure::Tls,
     transport::{Connection, Transport},
-    wire::{Encoded, Hello, VERSION},
+    wire::{ATTACH, Encoded, Hello, VERSION},
 };
 
 /// What a node's sessions have in common.
@@ -63,14 +63,23 @@ pub struct HelloTemplate {
     me: NodeId,
     agent: String,
     network: String,
+    features: Vec<String>,
     settled: Settled,
 }
 
 impl HelloTemplate {
-    /// For a node whose operator settled this much of its address.
+    /// For a node whose operator settled this much of its address, and whose program can do this
+    /// beyond the core.
     #[must_use]
-    pub fn new(me: NodeId, config: &NodeConfig, settled: Settled) -> Self {
-        Self { me, agent: config.agent.clone(), network: config.network.clone(), settled }
+    pub fn new(me: NodeId, config: &NodeConfig, settled: Settled, features: &[&str]) -> Self {
+        let features = [&[ATTACH], features].concat();
+        Self {
+            me,
+            agent: config.agent.clone(),
+            network: config.network.clone(),
+            features: features.into_iter().map(str::to_owned).collect(),
+            settled,
+        }
     }
 
     /// The hello for one connection. With an unspecific listening address the node can be reached
@@ -89,7 +98,7 @@ impl HelloTemplate {
             agent: Some(self.agent.clone()),
             listen: self.settled.fixed.clone().or_else(here),
             network: Some(self.network.clone()),
-            features: Vec::new(),
+            features: self.features.clone(),
             observed: Some(remote.clone()),
             member,
             feeler: purpose == Purpose::Feeler,

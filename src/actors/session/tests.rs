@@ -36,6 +36,7 @@ use crate::{
     wire::MAX_LINE,
 };
 
+mod attachments;
 mod security;
 
 const ME: u128 = 1;
@@ -122,7 +123,7 @@ impl Harness {
         let env = Arc::new(Env {
             me,
             clock,
-            hello: HelloTemplate::new(me, &config, Settled::new(None, &[])),
+            hello: HelloTemplate::new(me, &config, Settled::new(None, &[]), &["zebra"]),
             credentials: Arc::new(Credentials::new(me, &config)),
             tls: key.map(|key| Tls::new(key).unwrap()),
             routes: routes.clone(),
@@ -151,8 +152,13 @@ impl Harness {
 
     /// An inbound session that the registry has admitted, its first lines read.
     async fn up() -> Self {
+        Self::up_with(HELLO).await
+    }
+
+    /// The same, of a peer that says this hello.
+    async fn up_with(hello: &str) -> Self {
         let mut h = Self::inbound();
-        h.say(HELLO).await;
+        h.say(hello).await;
         h.admit();
         for verb in ["hello", "getaddr", "ping"] {
             assert!(h.hear().await.unwrap().contains(verb), "{verb}");
@@ -166,7 +172,11 @@ impl Harness {
     }
 
     async fn say(&mut self, line: &str) {
-        self.peer.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        self.send(format!("{line}\n").as_bytes()).await;
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.peer.write_all(bytes).await.unwrap();
         settle().await;
     }
 

@@ -18,7 +18,7 @@ use crate::{
     reason::CloseReason,
     secure::SecureStream,
     transport::Transport,
-    wire::{Encoded, Hello},
+    wire::{ATTACH, Encoded, Hello},
 };
 
 /// What a connection's bytes go through, as its transport, its origin and this node say.
@@ -97,6 +97,9 @@ impl Session {
             return self.close(now, reason, detail);
         }
         self.proof = Some(self.proof_of(hello.nodeid));
+        if hello.features.iter().any(|feature| feature == ATTACH) {
+            self.outbox.allow_attachments();
+        }
         if let Some(handle) = &self.handle {
             self.peer = Some(PeerHandle::new(hello.nodeid, self.id, handle.clone()));
         }
