@@ -1,0 +1,3 @@
+//! Messages to nodes that are no peers.
+
+pub mod envelope;
