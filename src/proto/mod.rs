@@ -23,6 +23,7 @@ pub mod explorer;
 pub mod floods;
 pub mod intake;
 pub mod journal;
+pub mod keys;
 pub mod link;
 pub mod liveness;
 pub mod own_address;
