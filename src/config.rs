@@ -11,7 +11,10 @@ use crate::{
     address::{Bootstrap, HostPort},
     identity::NetworkKey,
     ids::NodeId,
-    wire::MAX_LINE,
+    wire::{
+        MAX_LINE,
+        tags::{Tags, TagsError, check_tags},
+    },
 };
 
 /// Everything a node is started with. `Default` is right for a node on an ordinary network.
@@ -30,6 +33,9 @@ pub struct NodeConfig {
     pub trust: TrustConfig,
     /// Nodes of different network names do not talk (`bye wrong-network`).
     pub network: String,
+    /// What this node says of itself for others to choose by, such as `region` = `eu`: at most 16, with
+    /// names and values of 1 to 64 printable bytes. Can be changed while it runs.
+    pub tags: Tags,
     /// What this node calls itself in its hello, `name/version`; at most 64 bytes.
     pub agent: String,
     /// How many arbiters (threads) carry sessions. 1 keeps everything on the caller's thread.
@@ -208,6 +214,7 @@ impl Default for NodeConfig {
             security: Security::default(),
             trust: TrustConfig::default(),
             network: "main".to_owned(),
+            tags: Tags::new(),
             agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             liveness: LivenessConfig::default(),
@@ -320,6 +327,9 @@ pub enum ConfigError {
     /// A text is longer than the wire allows, empty, or has control characters.
     #[error("{0} must have 1 to 64 printable characters")]
     BadName(&'static str),
+    /// The node cannot have these tags.
+    #[error(transparent)]
+    Tags(#[from] TagsError),
     /// A membership, an allowed id or a pinned bootstrap can be proven only over encrypted
     /// connections.
     #[error("what {0} asks for needs encryption, so security must not be off")]
@@ -385,6 +395,7 @@ impl NodeConfig {
                 return Err(ConfigError::BadName(name));
             }
         }
+        check_tags(&self.tags)?;
         self.validate_trust()?;
         if let Some(addr) = &self.advertise
             && let Err(why) = addr.check_dialable()

@@ -64,6 +64,8 @@ struct State {
     /// What has been taken since then.
     relieved_frames: usize,
     relieved_bytes: usize,
+    /// Found no room, and follows as soon as there is some, unless a newer one takes its place.
+    latest: Option<Box<Encoded>>,
     /// The last frame is in; nothing more is taken.
     finished: bool,
     /// The peer takes attachments.
@@ -145,6 +147,27 @@ impl Outbox {
         }
     }
 
+    /// Queues what only the newest of matters: if there is no room for it now, it takes the place of
+    /// an earlier one that waits for some. Never refused while the session lasts.
+    pub fn push_latest(&self, frame: &Encoded) {
+        let waker = {
+            let mut state = self.state.lock();
+            if state.finished {
+                return;
+            }
+            // Behind one that waits it must not slip past.
+            if state.latest.is_none() && self.has_room(&state, frame) {
+                state.append(frame);
+            } else {
+                state.latest = Some(Box::new(frame.clone()));
+            }
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     fn accept(&self, state: &mut State, frame: &Encoded) -> Result<(), SendError> {
         if state.finished {
             return Err(SendError::NoSuchPeer);
@@ -152,9 +175,7 @@ impl Outbox {
         if !frame.attachment().is_empty() && !state.attachments {
             return Err(SendError::NoAttachments);
         }
-        // What waits alone is bounded by itself. Were it refused, it would be for ever.
-        let is_too_much = state.bytes > 0 && state.bytes + frame.wire_len() > self.max_bytes;
-        if state.frames >= self.max_frames || is_too_much {
+        if !self.has_room(state, frame) {
             if !state.refusing {
                 state.refusing = true;
                 state.relieved_frames = 0;
@@ -166,6 +187,12 @@ impl Outbox {
         Ok(())
     }
 
+    const fn has_room(&self, state: &State, frame: &Encoded) -> bool {
+        // What waits alone is bounded by itself. Were it refused, it would be for ever.
+        let fits = state.bytes == 0 || state.bytes + frame.wire_len() <= self.max_bytes;
+        fits && state.frames < self.max_frames
+    }
+
     /// Queues the last frame, if there is one, whatever the limits, and takes no more. Later calls
     /// change nothing: the first reason wins.
     pub fn finish(&self, last: Option<&Encoded>) {
@@ -174,6 +201,7 @@ impl Outbox {
             return;
         }
         state.finished = true;
+        state.latest = None;
         if let Some(last) = last {
             state.append(last);
         }
@@ -205,6 +233,11 @@ impl Outbox {
             || state.queue.is_empty()
         {
             state.refusing = false;
+        }
+        if state.latest.as_ref().is_some_and(|latest| self.has_room(&state, latest))
+            && let Some(latest) = state.latest.take()
+        {
+            state.append(&latest);
         }
         // An idle session keeps no queue.
         if state.queue.is_empty() && state.queue.capacity() > 8 {
@@ -412,6 +445,30 @@ mod tests {
             outbox.push(&large).unwrap();
         }
         assert!((26..=50).contains(&taken), "half of the limit, {taken}");
+    }
+
+    #[test]
+    fn of_what_only_the_newest_matters_that_follows_when_there_is_room() {
+        let outbox = Outbox::new(2, 1000);
+        outbox.push_latest(&frame(30));
+        assert_eq!(take(&outbox), Some(30), "at once, if there is room");
+        let sizes = |n| {
+            let chunks = std::iter::from_fn(|| outbox.take(Waker::noop()));
+            assert_eq!(chunks.map(|chunk| chunk.remaining()).collect::<Vec<_>>(), n);
+        };
+        let large = frame(900);
+        outbox.push(&large).unwrap();
+        for size in [200, 201, 202] {
+            outbox.push_latest(&frame(size));
+        }
+        assert!(!outbox.status().refusing, "it is not the peer that asks for too much");
+        outbox.push_latest(&frame(30));
+        sizes(vec![900, 30]);
+        outbox.push(&large).unwrap();
+        outbox.push_latest(&frame(200));
+        outbox.finish(Some(&Encoded::PONG));
+        outbox.push_latest(&frame(200));
+        sizes(vec![919]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ use crate::{
     peer::{Channel, ChannelSecurity, Direction},
     proto::journal::{Decision, JournalQuery},
     reason::CloseReason,
-    wire::{ATTACH, Frame, Hello, Line, LineSplitter, MAX_LINE, attachment::take_whole},
+    wire::{ATTACH, Frame, Hello, Line, LineSplitter, MAX_LINE, Tags, attachment::take_whole},
 };
 
 /// How long an expected message may take; under a paused clock that is no time at all.
@@ -151,6 +151,7 @@ pub const fn minimal_hello(id: u128) -> Hello {
         features: Vec::new(),
         observed: None,
         member: None,
+        tags: Tags::new(),
         feeler: false,
     }
 }
@@ -277,6 +278,11 @@ impl FakeSession {
     /// The peer answers a ping after this long.
     pub fn pong(&self, sample: Duration) {
         self.tell(LinkNews::Pong(sample));
+    }
+
+    /// The peer says what its tags are now.
+    pub fn say_tags(&self, tags: Tags) {
+        self.tell(LinkNews::Presence(tags));
     }
 
     /// The connection begins to close by itself.

@@ -13,7 +13,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use peerage::{
     CloseReason, HostPort, Node, NodeConfig, NodeHandle,
-    wire::{Frame, MAX_ATTACHMENT, MAX_HELLO_LINE, MAX_LINE, WireError, frame::CORE_MSGTYPES},
+    proto::presence::PRESENCE_INTERVAL,
+    wire::{
+        Frame, MAX_ATTACHMENT, MAX_HELLO_LINE, MAX_LINE, WireError, frame::CORE_MSGTYPES,
+        tags::MAX_TAGS,
+    },
 };
 use serde_json::Value;
 use tokio::{
@@ -201,7 +205,10 @@ fn check_parse(vector: &Vector, limit: usize) {
         "bye:protocol" => !matches!(parsed, Ok(Frame::Hello(_) | Frame::Bye(_))),
         "-" => {
             line.is_empty()
-                || matches!(parsed, Ok(Frame::Pong | Frame::Addr(_) | Frame::Other { .. }))
+                || matches!(
+                    parsed,
+                    Ok(Frame::Pong | Frame::Addr(_) | Frame::Presence(_) | Frame::Other { .. })
+                )
         }
         hello => {
             (hello == "bye:unproven" || hello.starts_with("hello"))
@@ -289,6 +296,7 @@ fn the_example_of_every_message_is_that_message() {
             Ok(Frame::Pong) => "pong",
             Ok(Frame::GetAddr { .. }) => "getaddr",
             Ok(Frame::Addr(_)) => "addr",
+            Ok(Frame::Presence(_)) => "presence",
             Ok(Frame::Bye(_)) => "bye",
             other => panic!("{line}: {other:?}"),
         };
@@ -349,6 +357,8 @@ fn the_limits_are_those_of_the_default_configuration() {
         ("line until the handshake is done", format!("{MAX_HELLO_LINE} bytes")),
         ("line in a session", format!("{MAX_LINE} bytes")),
         ("attachment", format!("{MAX_ATTACHMENT} bytes")),
+        ("tags", MAX_TAGS.to_string()),
+        ("time between changes of a peer's tags that are told on", secs(PRESENCE_INTERVAL)),
         ("host in an address", format!("{} bytes", peerage::address::MAX_HOST)),
         ("time to a hello", secs(session.handshake_timeout)),
         ("time from ping to ping", secs(liveness.ping_interval)),

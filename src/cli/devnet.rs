@@ -281,6 +281,7 @@ impl Screen {
                     self.mesh.up(node, other, info.link.0, info.direction);
                 }
             }
+            PeerEvent::Changed(_) => {}
             PeerEvent::Down { peer, reason } => {
                 let info = &peer.info;
                 self.line(at, &format!("{name} lost {}, {reason}", self.name(info.id)));

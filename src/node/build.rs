@@ -205,10 +205,7 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         let listeners = self.bind().await?;
         let listening: Vec<HostPort> = listeners.iter().map(|(_, addr)| addr.clone()).collect();
         let Self { config, transport, seed, clock, features, proven, key, store } = self;
-        let clock = clock.unwrap_or_else(|| match seed {
-            Some(_) => Clock::start_at_zero(),
-            None => Clock::start(),
-        });
+        let clock = clock.unwrap_or_else(|| own_clock(seed));
         let mut rng = seed.map_or_else(ChaCha8Rng::from_os_rng, ChaCha8Rng::seed_from_u64);
         let key = match config.security {
             Security::Off => None,
@@ -242,13 +239,16 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         }
         explorer.remember(core.clock.now(), kept.addresses);
         explorer.take_for_proven(core.clock.now(), &proven);
-        let hello = HelloTemplate::new(me, &config, settled, &features);
+        let hello =
+            HelloTemplate::new(me, &config, settled, &features).map_err(ConfigError::Tags)?;
+        let tags = hello.tags().clone();
         let (discovery, dialer, launcher) = core.explore(transport, config, explorer, hello, tls);
         let mut stop_first = core.listen::<T>(listeners, &launcher);
         stop_first.extend([dialer, discovery.clone().recipient()]);
         tracing::debug!(id = %me, "node started");
         Ok(NodeHandle::new(Inner {
             core,
+            tags,
             key,
             rng: Mutex::new(ChaCha8Rng::from_rng(&mut rng)),
             listening,
@@ -275,6 +275,11 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         let is_v4 = |addr: &HostPort| matches!(addr.host(), Host::Ip(ip) if ip.is_ipv4());
         self.config.listen.iter().any(|other| is_v4(other) && other.port() == addr.port())
     }
+}
+
+/// The clock of a node that was given none: a node with a seed is to repeat itself.
+fn own_clock(seed: Option<u64>) -> Clock {
+    if seed.is_some() { Clock::start_at_zero() } else { Clock::start() }
 }
 
 fn validate_features(features: &[&'static str]) -> Result<(), StartError> {

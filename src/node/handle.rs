@@ -18,7 +18,7 @@ use crate::{
             BanList, BanTarget, Disconnect, DiscouragedList, LiftBan, PeerEvent, PeerList, Sent,
             ShutDown, Stop, Subscribe,
         },
-        session::PeerHandle,
+        session::{OwnTags, PeerHandle},
         vital::NodeFailure,
     },
     address::HostPort,
@@ -34,7 +34,7 @@ use crate::{
     },
     reason::CloseReason,
     store::Close,
-    wire::Encoded,
+    wire::{Encoded, Tags, TagsError},
 };
 
 /// How long a stopping node waits for its sessions to hand over their last frames. With the time
@@ -56,6 +56,7 @@ pub struct NodeHandle {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) core: Core,
+    pub(super) tags: Arc<OwnTags>,
     pub(super) key: Option<NodeKey>,
     /// Where [`NodeHandle::rng`] comes from.
     pub(super) rng: Mutex<ChaCha8Rng>,
@@ -95,6 +96,22 @@ impl NodeHandle {
     /// Has a decision of an extension's own kept in the journal, with those of the node.
     pub fn note(&self, decision: Decision) {
         self.inner.core.journal_port.note(decision);
+    }
+
+    /// What the node says of itself for others to choose by.
+    #[must_use]
+    pub fn tags(&self) -> Tags {
+        self.inner.tags.get()
+    }
+
+    /// Changes that: every peer is told, and later ones hear it in the hello. To a peer that has no
+    /// room for it now the latest is told when it has.
+    ///
+    /// # Errors
+    /// The node cannot have these tags, and why; it goes on saying what it said.
+    pub fn set_tags(&self, tags: Tags) -> Result<(), TagsError> {
+        let directory = &self.inner.core.directory;
+        self.inner.tags.set(tags, |news| directory.tell_latest(news))
     }
 
     /// The addresses that the node listens on, with the ports it got.

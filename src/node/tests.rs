@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    Decision, JournalQuery, Kind, NodeConfig, PeerEvent, Security,
+    Decision, JournalQuery, Kind, NodeConfig, PeerEvent, Security, Tags, TagsError,
     clock::{Clock, Moment},
     proto::bans::Target,
     reason::CloseReason,
@@ -118,4 +118,33 @@ async fn features_are_told_once_each_and_none_that_do_not_fit_a_hello() {
     with(31).start().await.unwrap().stop().await;
     let error = with(32).start().await.unwrap_err();
     assert!(matches!(error, StartError::TooManyFeatures));
+}
+
+#[actix::test]
+async fn tags_are_in_the_hello_change_for_every_peer_and_are_heard_by_later_ones() {
+    let tags = |value: &str| Tags::from([("region".to_owned(), value.to_owned())]);
+    let listen = vec!["127.0.0.1:0".parse().unwrap()];
+    let config = NodeConfig { listen, tags: tags("eu"), ..NodeConfig::default() };
+    let node = Node::builder().config(config).start().await.unwrap();
+    let place = node.listen_addrs()[0].clone();
+    let early = Node::builder().start().await.unwrap();
+    let events = Probe::<PeerEvent>::start();
+    early.subscribe(events.recipient()).await;
+    early.dial(place.clone()).await.unwrap();
+    assert!(matches!(events.expect().await, PeerEvent::Up(peer) if peer.info.tags == tags("eu")));
+
+    node.set_tags(tags("us")).unwrap();
+    assert!(
+        matches!(events.expect().await, PeerEvent::Changed(peer) if peer.info.tags == tags("us"))
+    );
+    assert_eq!((node.tags(), &early.peers().await[0].tags), (tags("us"), &tags("us")));
+    let late = Node::builder().start().await.unwrap();
+    late.dial(place).await.unwrap();
+    assert_eq!(late.peers().await[0].tags, tags("us"));
+
+    assert_eq!(node.set_tags(tags("")), Err(TagsError::BadText));
+    assert_eq!(node.tags(), tags("us"));
+    for node in [node, early, late] {
+        node.stop().await;
+    }
 }

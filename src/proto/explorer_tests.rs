@@ -46,6 +46,7 @@ fn info(id: u128, listen: Option<HostPort>) -> PeerInfo {
         observed: None,
         agent: None,
         features: vec![],
+        tags: Default::default(),
         since: at(0),
         last_seen: at(0),
         rtt: None,

@@ -10,11 +10,12 @@ use crate::{
     proto::{
         credentials::{Credentials, Established, Refusal},
         liveness::{Due, Liveness},
+        presence::Presence,
         stall::Stall,
         token_bucket::TokenBucket,
     },
     reason::CloseReason,
-    wire::{AddrEntry, Bye, Frame, Hello, MAX_HELLO_LINE, MAX_LINE, WireError},
+    wire::{AddrEntry, Bye, Frame, Hello, MAX_HELLO_LINE, MAX_LINE, Tags, WireError},
 };
 
 /// The part of the grace, as a divisor, that a link gets which closes before its hello.
@@ -100,6 +101,8 @@ pub enum Action<'a> {
         /// No more than this many.
         max: Option<usize>,
     },
+    /// Tell the registry that the peer's tags are these now.
+    Presence(Tags),
     /// Hand the line to whoever registered the msgtype.
     Deliver {
         /// The msgtype.
@@ -124,6 +127,8 @@ pub enum LinkDue {
     Nothing,
     /// Send a ping.
     Ping,
+    /// Tell the registry that the peer's tags are these now.
+    Presence(Tags),
     /// Send `bye` with this reason and detail, and close.
     Close(CloseReason, &'static str),
     /// The grace is over: drop the connection as it is.
@@ -142,6 +147,7 @@ pub struct Link {
     state: State,
     stall: Stall,
     lines: TokenBucket,
+    presence: Presence,
 }
 
 impl Link {
@@ -158,6 +164,7 @@ impl Link {
             state: State::Securing { expect: config.expect },
             stall: Stall::new(config.stall_timeout),
             lines: TokenBucket::new(config.message_burst, config.messages_per_second, now),
+            presence: Presence::default(),
         }
     }
 
@@ -263,6 +270,9 @@ impl Link {
             Frame::Pong => liveness.pong(now).map_or(Action::Nothing, Action::Rtt),
             Frame::Addr(entries) => Action::Addr(entries),
             Frame::GetAddr { near, max } => Action::GetAddr { near, max },
+            Frame::Presence(tags) => {
+                self.presence.hear(now, tags).map_or(Action::Nothing, Action::Presence)
+            }
             Frame::Other { msgtype, text, attach } => Action::Deliver { msgtype, text, attach },
             Frame::Hello(_) => Action::Close(CloseReason::Protocol, "a second hello".into()),
             // Handled above, for it means the same in every state.
@@ -350,7 +360,9 @@ impl Link {
                     liveness.excuse(now);
                 }
                 match liveness.tick(now) {
-                    Due::Nothing => LinkDue::Nothing,
+                    Due::Nothing => {
+                        self.presence.tick(now).map_or(LinkDue::Nothing, LinkDue::Presence)
+                    }
                     Due::Ping => LinkDue::Ping,
                     Due::Dead => LinkDue::Close(CloseReason::Timeout, "no pong in time"),
                 }
@@ -369,7 +381,7 @@ impl Link {
             State::Up(liveness) => Some(liveness.deadline()),
             State::Closing { due } => return Some(*due),
         };
-        [own, self.stall.deadline()].into_iter().flatten().min()
+        [own, self.stall.deadline(), self.presence.deadline()].into_iter().flatten().min()
     }
 }
 
@@ -547,6 +559,20 @@ mod tests {
         let core = r#"{"msgtype":"ping","attach":1}"#;
         assert!(closes_with(&up().line(at(0), Some(core.as_bytes())), "protocol"));
         assert!(size_of::<Action<'_>>() <= 48);
+    }
+
+    #[test]
+    fn new_tags_are_told_at_once_but_not_too_often() {
+        let mut link = up();
+        link.tick(at(0), false);
+        let said = |n| format!(r#"{{"msgtype":"presence","tags":{{"n":"{n}"}}}}"#);
+        let tags = |n: u8| Tags::from([("n".to_owned(), n.to_string())]);
+        assert_eq!(link.line(at(1), Some(said(1).as_bytes())), Action::Presence(tags(1)));
+        assert_eq!(link.line(at(1), Some(said(2).as_bytes())), Action::Nothing);
+        assert_eq!(link.line(at(1), Some(said(3).as_bytes())), Action::Nothing);
+        assert_eq!(link.deadline(), Some(at(2)));
+        assert_eq!(link.tick(at(2), false), LinkDue::Presence(tags(3)));
+        assert_eq!(link.deadline(), Some(at(240)), "the pong that is missing");
     }
 
     #[test]

@@ -292,6 +292,7 @@ impl Handler<PeerEvent> for Recorder {
     fn handle(&mut self, event: PeerEvent, _: &mut Context<Self>) {
         let (peer, down) = match event {
             PeerEvent::Up(peer) => (peer, None),
+            PeerEvent::Changed(_) => return,
             PeerEvent::Down { peer, reason } => (peer, Some(reason.code().to_owned())),
         };
         self.events.lock().push(SimEvent {

@@ -10,7 +10,7 @@ use crate::{
     address::HostPort,
     ids::NodeId,
     reason::CloseReason,
-    wire::{Hello, MAX_ATTACHMENT, MAX_LINE},
+    wire::{Hello, MAX_ATTACHMENT, MAX_LINE, Tags},
 };
 
 /// How many pongs [`Encoded::pongs`] makes at once: somewhat less than one read can ask for.
@@ -82,6 +82,16 @@ impl Encoded {
     #[must_use]
     pub fn hello(hello: &Hello) -> Self {
         Self::own("hello", hello)
+    }
+
+    /// `presence` with these tags, which fit.
+    #[must_use]
+    pub fn presence(tags: &Tags) -> Self {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            tags: &'a Tags,
+        }
+        Self::own("presence", &Body { tags })
     }
 
     /// `addr` with these pairs. The caller keeps their number such that the line fits.

@@ -10,7 +10,14 @@ use std::{borrow::Cow, fmt};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
-use crate::{address::HostPort, ids::NodeId, wire::MAX_ATTACHMENT};
+use crate::{
+    address::HostPort,
+    ids::NodeId,
+    wire::{
+        MAX_ATTACHMENT,
+        tags::{self, Tags},
+    },
+};
 
 /// A line that breaks the protocol. The text goes to the peer as the detail of its `bye`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -56,6 +63,13 @@ pub struct Hello {
     /// Proves that the speaker knows the key of its private network, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "short_text")]
     pub member: Option<String>,
+    /// What else it says of itself, for others to choose by.
+    #[serde(
+        default,
+        skip_serializing_if = "Tags::is_empty",
+        deserialize_with = "tags::deserialize"
+    )]
+    pub tags: Tags,
     /// The connection only proves that somebody answers here; it ends after the hellos.
     #[serde(
         default,
@@ -103,6 +117,8 @@ pub enum Frame<'a> {
     },
     /// Tells addresses.
     Addr(Vec<AddrEntry>),
+    /// Tells what the speaker's tags are from now on.
+    Presence(Tags),
     /// The speaker closes. Boxed, like the hello: frames that come by the million stay small.
     Bye(Box<Bye<'a>>),
     /// A msgtype that is not the core's: an extension's, or unknown.
@@ -117,7 +133,8 @@ pub enum Frame<'a> {
 }
 
 /// The msgtypes that an extension cannot register, since the core answers them.
-pub const CORE_MSGTYPES: [&str; 6] = ["hello", "ping", "pong", "getaddr", "addr", "bye"];
+pub const CORE_MSGTYPES: [&str; 7] =
+    ["hello", "ping", "pong", "getaddr", "addr", "presence", "bye"];
 
 const PING_LINE: &[u8] = br#"{"msgtype":"ping"}"#;
 const PONG_LINE: &[u8] = br#"{"msgtype":"pong"}"#;
@@ -140,6 +157,12 @@ struct GetAddrBody {
 #[derive(Deserialize)]
 struct AddrBody {
     peers: Vec<AddrEntry>,
+}
+
+#[derive(Deserialize)]
+struct PresenceBody {
+    #[serde(default, deserialize_with = "tags::deserialize")]
+    tags: Tags,
 }
 
 #[derive(Deserialize)]
@@ -188,6 +211,10 @@ impl<'a> Frame<'a> {
             "addr" => {
                 let body: AddrBody = serde_json::from_str(text).map_err(malformed)?;
                 Self::Addr(body.peers)
+            }
+            "presence" => {
+                let PresenceBody { tags } = serde_json::from_str(text).map_err(malformed)?;
+                Self::Presence(tags)
             }
             "bye" => {
                 let body: ByeBody<'a> = serde_json::from_str(text).map_err(malformed)?;
@@ -306,6 +333,7 @@ mod tests {
             features: vec![],
             observed: None,
             member: None,
+            tags: [("k".into(), "v".into())].into(),
             feeler: false,
         };
         let line = Encoded::hello(&hello);
@@ -314,6 +342,10 @@ mod tests {
             (Encoded::PING, Frame::Ping),
             (Encoded::PONG, Frame::Pong),
             (Encoded::GETADDR, Frame::GetAddr { near: None, max: None }),
+            (
+                Encoded::presence(&[("k".into(), "v".into())].into()),
+                Frame::Presence([("k".into(), "v".into())].into()),
+            ),
             (
                 Encoded::bye(&CloseReason::Full, "512 sessions", &[]),
                 Frame::Bye(Box::new(Bye {
@@ -416,6 +448,8 @@ mod tests {
             "{\"msgtype\":\"addr\"}",
             "{\"msgtype\":\"addr\",\"peers\":[7]}",
             "{\"msgtype\":\"getaddr\",\"max\":-1}",
+            "{\"msgtype\":\"presence\",\"tags\":[]}",
+            "{\"msgtype\":\"presence\",\"tags\":{\"k\":1}}",
             "{\"msgtype\":\"ping\"\0}",
         ] {
             assert!(
@@ -448,8 +482,8 @@ mod tests {
 
         #[test]
         fn no_json_makes_the_parser_panic(
-            verb in "hello|ping|pong|getaddr|addr|bye|x",
-            key in "nodeid|near|max|peers|reason|listen|features|version",
+            verb in "hello|ping|pong|getaddr|addr|presence|bye|x",
+            key in "nodeid|near|max|peers|reason|listen|features|version|tags|attach",
             value in "-?[0-9]{1,20}|\"[a-z:0-9.]{0,30}\"|\\[\\]|\\{\\}|null|true|\\[\"a:1\",[\"b:2\",null]\\]",
         ) {
             let _ = parse(&format!("{{\"msgtype\":\"{verb}\",\"{key}\":{value}}}"));

@@ -3,7 +3,8 @@
 //!
 //! [`mod@line`] cuts bytes into lines and never fails: a line that is too long is an item, not an
 //! error. [`frame`] turns a line into a [`Frame`], [`attachment`] gathers the bytes that follow it,
-//! and [`encoded`] is the way back. [`codec`] offers lines as a `tokio_util` codec for programs that
+//! [`tags`] are
+//! what a node says of itself, and [`encoded`] is the way back. [`codec`] offers lines as a `tokio_util` codec for programs that
 //! speak to a node. `docs/PROTOCOL.md` is the specification.
 
 pub mod attachment;
@@ -11,12 +12,14 @@ pub mod codec;
 pub mod encoded;
 pub mod frame;
 pub mod line;
+pub mod tags;
 
 pub use attachment::Gathering;
 pub use codec::LineCodec;
 pub use encoded::{EncodeError, Encoded};
 pub use frame::{AddrEntry, Bye, Frame, Hello, WireError};
 pub use line::{Line, LineSplitter};
+pub use tags::{Tags, TagsError};
 
 /// The longest line after the handshake, in bytes without its newline.
 pub const MAX_LINE: usize = 64 * 1024;

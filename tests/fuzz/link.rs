@@ -55,7 +55,7 @@ fn line(u: &mut Unstructured<'_>) -> Result<Option<Vec<u8>>> {
     const WORDS: [&str; 7] = [
         r#"{"msgtype":"ping"}"#,
         r#"{"msgtype":"pong"}"#,
-        r#"{"msgtype":"getaddr","max":3}"#,
+        r#"{"msgtype":"presence","tags":{"k":"v"}}"#,
         r#"{"msgtype":"addr","peers":["1.2.3.4:5"]}"#,
         r#"{"msgtype":"weather","attach":9}"#,
         r#"{"msgtype":"bye","reason":"full","peers":["1.2.3.4:5"]}"#,
@@ -150,6 +150,7 @@ fn hear(link: &mut Link, now: Moment, line: Option<&[u8]>, told: &mut Told, secu
         | Action::Rtt(_)
         | Action::Addr(_)
         | Action::GetAddr { .. }
+        | Action::Presence(_)
         | Action::Deliver { .. } => assert!(told.admitted, "nothing is served before the verdict"),
     }
 }
@@ -171,7 +172,7 @@ fn due(link: &mut Link, now: Moment, paused: bool) {
     for _ in 0..4 {
         match link.tick(now, paused) {
             LinkDue::Nothing | LinkDue::Drop => break,
-            LinkDue::Ping => {}
+            LinkDue::Ping | LinkDue::Presence(_) => {}
             LinkDue::Close(..) => link.close(now),
         }
     }

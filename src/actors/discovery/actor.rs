@@ -197,6 +197,8 @@ impl Handler<PeerEvent> for Discovery {
                 self.peers.insert(peer.info.id, peer.handle);
                 self.explorer.peer_up(now, &peer.info, &mut self.outputs);
             }
+            // Where it can be dialled is not among what changes.
+            PeerEvent::Changed(_) => {}
             PeerEvent::Down { peer, reason } => {
                 self.peers.remove(&peer.info.id);
                 self.explorer.peer_down(now, &peer.info, &reason, &mut self.outputs);

@@ -60,6 +60,13 @@ impl Directory {
         sent
     }
 
+    /// Tells every peer what only the newest of matters; none of them can refuse it.
+    pub(crate) fn tell_latest(&self, message: &Encoded) {
+        for peer in self.peers.read().values() {
+            peer.outbox().push_latest(message);
+        }
+    }
+
     /// How many peers there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -99,6 +99,8 @@ pub struct Session {
     throttlings: u64,
     /// Messages of msgtypes that nobody registered.
     unknown: u64,
+    /// The change of the node's tags that the hello told of.
+    tags_said: u64,
     /// It closes since it was told to; whoever told it has noted why.
     is_told: bool,
 }
@@ -152,6 +154,7 @@ impl Session {
                 throttled: None,
                 throttlings: 0,
                 unknown: 0,
+                tags_said: 0,
                 is_told: false,
             }
         })
@@ -245,6 +248,7 @@ impl Session {
             Action::Nothing => {}
             Action::Pong => self.owed_pongs += 1,
             Action::Rtt(sample) => self.tell_registry(LinkNews::Pong(sample)),
+            Action::Presence(tags) => self.tell_registry(LinkNews::Presence(tags)),
             Action::Addr(entries) => self.ask(Question::Addrs(entries), len),
             Action::GetAddr { near, max } => {
                 self.crowding += usize::from(self.outbox.status().crowded) * QUESTION_COST;
@@ -332,6 +336,7 @@ impl Session {
         match self.link.tick(now, paused) {
             LinkDue::Nothing => {}
             LinkDue::Ping => self.reply(&Encoded::PING),
+            LinkDue::Presence(tags) => self.tell_registry(LinkNews::Presence(tags)),
             LinkDue::Close(reason, detail) => self.close(now, reason, detail.to_owned()),
             LinkDue::Drop => return true,
         }

@@ -83,6 +83,10 @@ impl PeerHandle {
         self.session.outbox.takes_attachments()
     }
 
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.session.outbox
+    }
+
     /// Sends a message. Never blocks.
     ///
     /// # Errors

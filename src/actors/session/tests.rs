@@ -37,6 +37,7 @@ use crate::{
 };
 
 mod attachments;
+mod presence;
 mod security;
 
 const ME: u128 = 1;
@@ -91,6 +92,7 @@ struct Harness {
     discovery: Probe<FromPeer>,
     dialled: Probe<Dialled>,
     routes: Arc<Routes>,
+    tags: Arc<OwnTags>,
     session: Addr<Session>,
 }
 
@@ -120,10 +122,12 @@ impl Harness {
         let me = key.map_or(NodeId::from_u128(ME), NodeKey::node_id);
         let clock = Clock::start();
         let routes = Arc::new(Routes::default());
+        let hello = HelloTemplate::new(me, &config, Settled::new(None, &[]), &["zebra"]).unwrap();
+        let tags = hello.tags().clone();
         let env = Arc::new(Env {
             me,
             clock,
-            hello: HelloTemplate::new(me, &config, Settled::new(None, &[]), &["zebra"]),
+            hello,
             credentials: Arc::new(Credentials::new(me, &config)),
             tls: key.map(|key| Tls::new(key).unwrap()),
             routes: routes.clone(),
@@ -147,7 +151,7 @@ impl Harness {
         };
         let connection = Connection { stream, remote, local: None };
         let session = Session::launch::<Scripted>(env, LinkId(1), connection, origin, expect);
-        Self { peer, unread: vec![], registry, discovery, dialled, routes, session }
+        Self { peer, unread: vec![], registry, discovery, dialled, routes, tags, session }
     }
 
     /// An inbound session that the registry has admitted, its first lines read.
@@ -209,6 +213,7 @@ impl Harness {
             LinkNews::Opened { .. } => "opened",
             LinkNews::Greeted(..) => "greeted",
             LinkNews::Pong(_) => "pong",
+            LinkNews::Presence(_) => "presence",
             LinkNews::Closing(_) => "closing",
             LinkNews::Closed(_) => "closed",
         };

@@ -139,6 +139,7 @@ pub(super) fn culprits(error: &ConfigError) -> Vec<&'static str> {
         | ConfigError::BelowLine(key)
         | ConfigError::BadName(key)
         | ConfigError::TooLong { name: key, .. } => vec![key],
+        ConfigError::Tags(_) => vec!["tag"],
         ConfigError::AllowsUnproven(_) => vec!["allow"],
         ConfigError::Advertise(..) => vec!["advertise"],
     }

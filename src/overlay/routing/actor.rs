@@ -175,6 +175,7 @@ impl Handler<PeerEvent> for Router {
                 }
                 self.peers.insert(id, Peer { handle: peer.handle, key });
             }
+            PeerEvent::Changed(_) => return,
             PeerEvent::Down { peer, .. } => {
                 self.peers.remove(&peer.info.id);
                 self.machine.down(now, peer.info.id, &mut self.outputs);
