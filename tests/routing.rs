@@ -74,7 +74,7 @@ fn run<R>(seed: u64, test: impl AsyncFnOnce(&mut Net) -> R) -> R {
         tokio::time::pause();
         let ms = Duration::from_millis;
         let mut net = Net {
-            wires: Wires::new(seed, ms(10)..=ms(50), 0.0),
+            wires: Wires::new(seed, (ms(10)..=ms(50)).into(), 0.0),
             clock: Clock::start_at_zero(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             nodes: Vec::new(),
@@ -312,7 +312,7 @@ fn each_way_to_fail_is_told_with_its_reason() {
         let too_large = net.nodes[0].send_with(net.id(2), &note(""), huge).await;
         assert_eq!(too_large, Err(Undelivered::TooLarge));
         // What is said beyond a wire that holds all back is not lost, but late.
-        net.wires.partition([(host(2), 1)].into());
+        net.wires.partition(&[(host(2), 1)].into());
         assert_eq!(net.send(0, 2, "late").await, Err(Undelivered::Timeout));
         net.wires.heal();
         sleep(secs(1)).await;
