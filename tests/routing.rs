@@ -96,6 +96,8 @@ impl Net {
         let listen = vec![addr(self.n_hosts)];
         let mut config = NodeConfig { listen, workers: 1, ..NodeConfig::default() };
         config.discovery.target_peers = 0;
+        config.discovery.bucket_sessions = 0;
+        config.discovery.spare_interval = Duration::ZERO;
         let host = host(self.n_hosts);
         self.wires.hide(host, true);
         self.n_hosts += 1;
