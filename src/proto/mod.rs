@@ -29,6 +29,7 @@ pub mod link;
 pub mod liveness;
 pub mod own_address;
 pub mod peer_table;
+pub mod plumtree;
 pub mod presence;
 pub mod recent;
 pub mod redial;

@@ -38,7 +38,7 @@ pub(super) struct Router {
     // What decides.
     pub(super) machine: Routing,
     pub(super) outputs: Vec<Output>,
-    pub(super) taken: Replay<Answer>,
+    pub(super) taken: Replay<(NodeId, MessageId), Answer>,
     pub(super) keys: Keys<Outgoing>,
     // Who is there.
     pub(super) peers: BTreeMap<NodeId, Peer>,
