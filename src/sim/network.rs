@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     latency::Latency,
     record::{Record, Recorder, SimEvent},
+    scenario::Leave,
     wires::{Wires, host},
 };
 use crate::{
@@ -82,6 +83,15 @@ pub fn run<R>(config: SimConfig, simulation: impl AsyncFnOnce(&mut SimNetwork) -
         network.stop_all().await;
         result
     })
+}
+
+/// Waits for nodes that are being stopped.
+async fn wait(stops: Vec<JoinHandle<()>>) {
+    for stop in stops {
+        if stop.await.is_err() {
+            tracing::error!("a simulated node panicked when it was stopped");
+        }
+    }
 }
 
 impl SimNetwork {
@@ -201,7 +211,7 @@ impl SimNetwork {
 
     /// Stops a node in an orderly way.
     pub async fn stop(&mut self, index: NodeIndex) {
-        self.stop_together(&[index]).await;
+        wait(self.take_down(&[index], Leave::Stop)).await;
     }
 
     /// Kills a node as the crash of its program does: its connections are cut without a word, and
@@ -212,28 +222,26 @@ impl SimNetwork {
 
     /// Kills nodes at the same moment.
     pub async fn kill_together(&mut self, indices: &[NodeIndex]) {
-        indices.iter().for_each(|index| self.wires.crash(host(*index)));
-        self.stop_together(indices).await;
+        wait(self.take_down(indices, Leave::Crash)).await;
     }
 
     /// Has nodes vanish at the same moment, as if their power failed: nobody is told, and whoever
     /// has a session with them finds out by waiting.
     pub async fn vanish_together(&mut self, indices: &[NodeIndex]) {
-        indices.iter().for_each(|index| self.wires.vanish(host(*index)));
-        // Nothing that these say from now on reaches anybody.
-        self.stop_together(indices).await;
+        wait(self.take_down(indices, Leave::Vanish)).await;
     }
 
-    /// Stops nodes at the same moment.
-    pub async fn stop_together(&mut self, indices: &[NodeIndex]) {
-        let nodes = indices.iter().filter_map(|index| self.nodes.get_mut(*index)?.take());
-        let stops: Vec<JoinHandle<()>> =
-            nodes.map(|node| actix_rt::spawn(async move { node.stop().await })).collect();
-        for stop in stops {
-            if stop.await.is_err() {
-                tracing::error!("a simulated node panicked when it was stopped");
+    /// Ends nodes at this moment. What is left of them needs some more time for itself.
+    pub(super) fn take_down(&mut self, indices: &[NodeIndex], how: Leave) -> Vec<JoinHandle<()>> {
+        for index in indices {
+            match how {
+                Leave::Crash => self.wires.crash(host(*index)),
+                Leave::Vanish => self.wires.vanish(host(*index)),
+                Leave::Stop => {}
             }
         }
+        let nodes = indices.iter().filter_map(|index| self.nodes.get_mut(*index)?.take());
+        nodes.map(|node| actix_rt::spawn(async move { node.stop().await })).collect()
     }
 
     /// Starts a stopped or killed node again at its address: with a new id, and knowing these.
@@ -300,6 +308,12 @@ impl SimNetwork {
     #[must_use]
     pub fn sent(&self, index: NodeIndex) -> u64 {
         self.wires.sent(host(index))
+    }
+
+    /// How many bytes all nodes together have sent so far.
+    #[must_use]
+    pub fn sent_by_all(&self) -> u64 {
+        self.wires.sent_by_all()
     }
 
     /// What the nodes told their subscribers so far, in order: the latest, as many as the
