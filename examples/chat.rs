@@ -50,6 +50,7 @@ impl Handler<PeerEvent> for Screen {
     fn handle(&mut self, event: PeerEvent, _: &mut Context<Self>) {
         match event {
             PeerEvent::Up(peer) => println!("* {} is here", peer.info.id.short()),
+            PeerEvent::Changed(_) => {}
             PeerEvent::Down { peer, reason } => {
                 println!("* {} left: {reason}", peer.info.id.short())
             }

@@ -50,6 +50,14 @@ impl NodeId {
         self.as_u128() ^ other.as_u128()
     }
 
+    /// How many of the first bits another id has in common with this one, which is the number of the
+    /// bucket that it stands in; none if it is the same.
+    #[must_use]
+    pub const fn bucket(self, other: Self) -> Option<u8> {
+        let common = self.distance(other).leading_zeros() as u8;
+        if common < 128 { Some(common) } else { None }
+    }
+
     /// The first eight hex digits: enough for a person to tell nodes apart.
     #[must_use]
     pub fn short(self) -> String {

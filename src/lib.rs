@@ -125,6 +125,7 @@ pub use proto::{
     journal::{Decision, JournalQuery, Kind},
 };
 pub use reason::CloseReason;
+pub use wire::{Tags, TagsError};
 
 /// The README's program must compile.
 #[cfg(doctest)]

@@ -127,6 +127,7 @@ impl Victim {
             observed: None,
             agent: None,
             features: vec![],
+            tags: Default::default(),
             since: self.now,
             last_seen: self.now,
             rtt: None,

@@ -13,7 +13,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use peerage::{
     CloseReason, HostPort, Node, NodeConfig, NodeHandle,
-    wire::{Frame, MAX_HELLO_LINE, MAX_LINE, frame::CORE_MSGTYPES},
+    proto::presence::PRESENCE_INTERVAL,
+    wire::{
+        Frame, MAX_ATTACHMENT, MAX_HELLO_LINE, MAX_LINE, WireError, frame::CORE_MSGTYPES,
+        tags::MAX_TAGS,
+    },
 };
 use serde_json::Value;
 use tokio::{
@@ -168,20 +172,43 @@ fn wanted(outcome: &str) -> BTreeSet<String> {
     outcome.split(',').filter(|word| *word != "closed").map(str::to_owned).collect()
 }
 
+/// The line that decides how a vector is answered: the first that breaks the protocol, or the last.
+fn deciding_line(mut bytes: &[u8]) -> &[u8] {
+    loop {
+        let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+        let (line, rest) = bytes.split_at(end);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let attach = match Frame::parse(line) {
+            Ok(Frame::Other { attach, .. }) => attach,
+            Ok(_) => 0,
+            Err(_) => return line,
+        };
+        match rest.get(1 + attach..) {
+            None | Some([]) => return line,
+            Some(next) => bytes = next,
+        }
+    }
+}
+
 /// What it is that `Frame::parse` has to make of a line for a node to answer it so.
 fn check_parse(vector: &Vector, limit: usize) {
-    let line = vector.line.strip_suffix(b"\r").unwrap_or(&vector.line);
+    let line = deciding_line(&vector.line);
     let parsed = Frame::parse(line);
     let right = match vector.outcome {
         "pong" => parsed == Ok(Frame::Ping),
         "addr" => matches!(parsed, Ok(Frame::GetAddr { .. })),
         "closed" => matches!(parsed, Ok(Frame::Bye(_))),
-        "bye:too-large" => line.len() > limit,
+        "bye:too-large" => {
+            line.len() > limit || matches!(parsed, Err(WireError::AttachmentTooLarge(_)))
+        }
         "bye:protocol" if limit == MAX_LINE => matches!(parsed, Err(_) | Ok(Frame::Hello(_))),
         "bye:protocol" => !matches!(parsed, Ok(Frame::Hello(_) | Frame::Bye(_))),
         "-" => {
             line.is_empty()
-                || matches!(parsed, Ok(Frame::Pong | Frame::Addr(_) | Frame::Other { .. }))
+                || matches!(
+                    parsed,
+                    Ok(Frame::Pong | Frame::Addr(_) | Frame::Presence(_) | Frame::Other { .. })
+                )
         }
         hello => {
             (hello == "bye:unproven" || hello.starts_with("hello"))
@@ -269,6 +296,7 @@ fn the_example_of_every_message_is_that_message() {
             Ok(Frame::Pong) => "pong",
             Ok(Frame::GetAddr { .. }) => "getaddr",
             Ok(Frame::Addr(_)) => "addr",
+            Ok(Frame::Presence(_)) => "presence",
             Ok(Frame::Bye(_)) => "bye",
             other => panic!("{line}: {other:?}"),
         };
@@ -328,6 +356,9 @@ fn the_limits_are_those_of_the_default_configuration() {
     let expected = [
         ("line until the handshake is done", format!("{MAX_HELLO_LINE} bytes")),
         ("line in a session", format!("{MAX_LINE} bytes")),
+        ("attachment", format!("{MAX_ATTACHMENT} bytes")),
+        ("tags", MAX_TAGS.to_string()),
+        ("time between changes of a peer's tags that are told on", secs(PRESENCE_INTERVAL)),
         ("host in an address", format!("{} bytes", peerage::address::MAX_HOST)),
         ("time to a hello", secs(session.handshake_timeout)),
         ("time from ping to ping", secs(liveness.ping_interval)),
@@ -354,6 +385,10 @@ fn the_limits_are_those_of_the_default_configuration() {
         ("addresses in the book", discovery.book_entries.to_string()),
         ("addresses retried slowly", discovery.cold_entries.to_string()),
         ("sessions below which known addresses are dialled", discovery.target_peers.to_string()),
+        (
+            "sessions in one bucket below which its known addresses are dialled",
+            discovery.bucket_sessions.to_string(),
+        ),
         ("dials at the same time", discovery.dials_in_flight.to_string()),
         ("dials at once", discovery.dial_burst.to_string()),
         ("dials per second", discovery.dials_per_second.to_string()),

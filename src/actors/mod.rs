@@ -3,9 +3,9 @@
 //!
 //! | from | to | message | bounded by |
 //! |---|---|---|---|
-//! | session | registry | [`LinkEvent`](registry::LinkEvent) | five kinds per link; a pong per ping |
+//! | session | registry | [`LinkEvent`](registry::LinkEvent) | five kinds per link; a pong per ping; new tags once a second |
 //! | registry | session | [`Control`](session::Control) | two per link and verdict |
-//! | registry | discovery, subscribers | [`PeerEvent`](registry::PeerEvent) | two per session |
+//! | registry | discovery, subscribers | [`PeerEvent`](registry::PeerEvent) | two per session; new tags once a second |
 //! | session | discovery | [`FromPeer`](discovery::FromPeer) | the session's credits |
 //! | session | extensions | [`Received`](crate::Received) | the session's credits |
 //! | discovery | dialer | [`Dial`](dialer::Dial), [`Resolve`](dialer::Resolve) | dials in flight; bootstrap names |

@@ -86,6 +86,8 @@ async fn start(
         workers: 1,
         ..NodeConfig::default()
     };
+    // The show is of a full mesh, however many there are.
+    config.discovery.target_peers = settings.nodes;
     config.liveness.ping_interval = settings.ping_interval;
     config.liveness.dead_after = settings.dead_after();
     for number in 0..settings.nodes {
@@ -281,6 +283,7 @@ impl Screen {
                     self.mesh.up(node, other, info.link.0, info.direction);
                 }
             }
+            PeerEvent::Changed(_) => {}
             PeerEvent::Down { peer, reason } => {
                 let info = &peer.info;
                 self.line(at, &format!("{name} lost {}, {reason}", self.name(info.id)));

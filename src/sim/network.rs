@@ -154,8 +154,8 @@ impl SimNetwork {
         let listen = vec![Self::addr(index)];
         let config = NodeConfig { listen, workers: 1, ..config };
         let endpoint = self.wires.endpoint(host(index));
-        let builder = Node::builder().config(config).seed(self.rng.random()).transport(endpoint);
-        match builder.start().await {
+        let builder = Node::builder().config(config).seed(self.rng.random()).clock(self.clock);
+        match builder.transport(endpoint).start().await {
             Ok(node) => {
                 let recorder = Recorder::new(index, self.clock, self.record.clone());
                 node.subscribe(recorder.start().recipient()).await;
@@ -203,7 +203,7 @@ impl SimNetwork {
         true
     }
 
-    /// The time since the network was made.
+    /// The time since the network was made, which is what the clocks of all its nodes tell.
     #[must_use]
     pub fn now(&self) -> Moment {
         self.clock.now()

@@ -64,14 +64,15 @@ impl Record {
         if state.max == 0 {
             return;
         }
-        if state.events.len() >= state.max {
-            state.events.pop_front();
-        }
         let (peer, down) = match event {
             PeerEvent::Up(peer) => (peer, None),
+            PeerEvent::Changed(_) => return,
             PeerEvent::Down { peer, reason } => (peer, Some(reason.code().to_owned())),
         };
         let (peer, direction) = (peer.info.id, peer.info.direction);
+        if state.events.len() >= state.max {
+            state.events.pop_front();
+        }
         state.events.push_back(SimEvent { at, node, peer, direction, down });
     }
 }

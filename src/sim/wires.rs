@@ -371,8 +371,10 @@ impl Transport for Endpoint {
     }
 }
 
-/// The address of the n-th host: 10.0.0.1 onwards.
+/// The address of the n-th host: 10.0.0.1, 10.0.1.1 and on, each in a subnet of its own as long as
+/// there are some, since hosts of one subnet count together where connections are limited.
 pub(super) fn host(n: usize) -> IpAddr {
-    let n = u32::try_from(n).unwrap_or(u32::MAX).wrapping_add(1) & 0x00ff_ffff;
-    IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | n))
+    let n = u32::try_from(n).unwrap_or(u32::MAX);
+    let (round, subnet) = (n >> 16 & 0xff, n & 0xffff);
+    IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | subnet << 8 | (round + 1) & 0xff))
 }

@@ -37,8 +37,8 @@ Exit status:
 pub(super) const RUN_NOTES: &str = "\
 Layers:
   A flag beats its environment variable, which beats the configuration file, which beats the
-  default. Lists (listen, bootstrap) are replaced by a stronger layer, not extended; in a variable
-  they are separated by commas. A variable that is set but empty counts as not set.
+  default. Lists (listen, bootstrap, tag) are replaced by a stronger layer, not extended; in a
+  variable they are separated by commas. A variable that is set but empty counts as not set.
   Switches take an optional value, so --ephemeral=false undoes `ephemeral = true` of a file.
   Durations are a number and a unit: 200ms, 60s, 5m, 1h, 1m 30s.
 

@@ -138,6 +138,7 @@ pub(super) fn culprits(error: &ConfigError) -> Vec<&'static str> {
         ConfigError::Zero(key) | ConfigError::BelowLine(key) | ConfigError::BadName(key) => {
             vec![key]
         }
+        ConfigError::Tags(_) => vec!["tag"],
         ConfigError::AllowsUnproven(_) => vec!["allow"],
         ConfigError::Advertise(..) => vec!["advertise"],
     }
