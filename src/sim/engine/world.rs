@@ -72,6 +72,7 @@ impl World {
         match event {
             PeerEvent::Up(peer) => self.census.up(node, peer.info.id),
             PeerEvent::Down { peer, .. } => self.census.down(node, peer.info.id),
+            PeerEvent::Changed(_) => {}
         }
     }
 
