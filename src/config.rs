@@ -324,6 +324,14 @@ pub enum ConfigError {
     /// A quantity that must be at least one is zero.
     #[error("{0} must not be zero")]
     Zero(&'static str),
+    /// A time is longer than others wait.
+    #[error("{name} must not be longer than {}", humantime::format_duration(*max))]
+    TooLong {
+        /// What is configured.
+        name: &'static str,
+        /// The longest time.
+        max: Duration,
+    },
     /// A place for lines has not even room for the longest.
     #[error("{0} must be at least {MAX_LINE}, the longest line")]
     BelowLine(&'static str),

@@ -185,6 +185,20 @@ impl<M: PeerMessage> Route for Typed<M> {
 /// The longest msgtype that can be registered, in bytes.
 const MAX_MSGTYPE: usize = 64;
 
+/// Whether an actor can be registered for a msgtype of this name.
+///
+/// # Errors
+/// It cannot, and why.
+pub fn check_msgtype(name: &str) -> Result<(), RegisterError> {
+    if CORE_MSGTYPES.contains(&name) {
+        return Err(RegisterError::Core);
+    }
+    if name.is_empty() || name.len() > MAX_MSGTYPE || name.chars().any(char::is_control) {
+        return Err(RegisterError::BadName);
+    }
+    Ok(())
+}
+
 /// Who takes which msgtype. Read by every session, written when an actor is registered.
 #[derive(Default)]
 pub struct Routes {
@@ -201,12 +215,7 @@ impl Routes {
         to: Recipient<Received<M>>,
     ) -> Result<(), RegisterError> {
         let name = M::MSGTYPE;
-        if CORE_MSGTYPES.contains(&name) {
-            return Err(RegisterError::Core);
-        }
-        if name.is_empty() || name.len() > MAX_MSGTYPE || name.chars().any(char::is_control) {
-            return Err(RegisterError::BadName);
-        }
+        check_msgtype(name)?;
         let mut routes = self.routes.write();
         if routes.get(name).is_some_and(|route| route.is_alive()) {
             return Err(RegisterError::Taken);

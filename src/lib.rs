@@ -95,6 +95,7 @@ pub mod identity;
 pub mod ids;
 pub mod node;
 pub mod outbox;
+pub mod overlay;
 pub mod peer;
 pub mod proto;
 pub mod reason;

@@ -42,6 +42,11 @@ impl PublicKey {
         NodeId::from_custom_bytes(bits)
     }
 
+    /// The key in the form of X25519 (RFC 7748), if it is a point of the curve.
+    pub(super) fn x25519(&self) -> Option<[u8; 32]> {
+        Some(VerifyingKey::from_bytes(&self.0).ok()?.to_montgomery().to_bytes())
+    }
+
     /// Whether whoever holds the key has signed this message so. Strict: neither keys of a small order
     /// nor second forms of a signature are taken, so that all nodes agree on what is signed.
     #[must_use]
@@ -119,6 +124,11 @@ impl NodeKey {
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message).to_bytes()
+    }
+
+    /// The secret for X25519 (RFC 7748) that belongs to the public key in that form.
+    pub(super) fn x25519(&self) -> [u8; 32] {
+        self.0.to_scalar_bytes()
     }
 
     /// The secret in DER (PKCS #8), as TLS wants it.
