@@ -18,7 +18,10 @@ use tempfile::TempDir;
 fn run(text: &str) -> Report {
     let mut told = Vec::new();
     let report = sim::simulate(&Scenario::from_toml(text).unwrap(), |at| told.push(at)).unwrap();
-    assert!(told.windows(2).all(|two| two[0].now < two[1].now), "it says each second how far it is");
+    assert!(
+        told.windows(2).all(|two| two[0].now < two[1].now),
+        "it says each second how far it is"
+    );
     assert!(told.last().unwrap().now >= told[0].end);
     report
 }
@@ -185,7 +188,10 @@ fn what_cannot_be_simulated_is_refused_on_one_line() {
     for (text, why) in [
         ("nodes = 10\nchurn = 3", "s.toml:2:9: invalid type: integer `3`"),
         ("node = 10", "s.toml:1:1: unknown field `node`"),
-        ("[[kill]]\nat = \"2h\"\nshare = 0.5", "s.toml: [[kill]] 1 goes on until 2h 1s, but the run"),
+        (
+            "[[kill]]\nat = \"2h\"\nshare = 0.5",
+            "s.toml: [[kill]] 1 goes on until 2h 1s, but the run",
+        ),
     ] {
         write(text);
         let told = refused(peerage(dir.path(), &["sim", "s.toml"]), 2);

@@ -22,6 +22,7 @@ use crate::{
     clock::{Clock, Moment, whole_millis},
     config::NodeConfig,
     node::{Node, NodeHandle},
+    overlay::{Overlay, OverlayConfig},
     peer::PeerInfo,
 };
 
@@ -42,10 +43,12 @@ pub struct SimConfig {
     /// Each node's configuration; what it listens on and its bootstraps are set by the network,
     /// and it runs on one thread.
     pub node: NodeConfig,
+    /// The configuration of the overlay that runs on each node; none: nodes have only peers.
+    pub overlay: Option<OverlayConfig>,
 }
 
 impl SimConfig {
-    /// Ordinary nodes 10 to 80 ms apart, and no losses.
+    /// Ordinary nodes with an overlay, 10 to 80 ms apart, and no losses.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self {
@@ -54,6 +57,30 @@ impl SimConfig {
             dial_loss: 0.0,
             events: 1 << 18,
             node: NodeConfig::default(),
+            overlay: Some(OverlayConfig::default()),
+        }
+    }
+}
+
+/// A running node.
+#[derive(Debug)]
+enum Running {
+    Bare(NodeHandle),
+    Overlay(Overlay),
+}
+
+impl Running {
+    fn node(&self) -> &NodeHandle {
+        match self {
+            Self::Bare(node) => node,
+            Self::Overlay(overlay) => overlay.node(),
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Bare(node) => node.stop().await,
+            Self::Overlay(overlay) => overlay.stop().await,
         }
     }
 }
@@ -68,7 +95,7 @@ pub struct SimNetwork {
     wires: Wires,
     rng: ChaCha8Rng,
     clock: Clock,
-    nodes: Vec<Option<NodeHandle>>,
+    nodes: Vec<Option<Running>>,
     record: Record,
 }
 
@@ -155,10 +182,15 @@ impl SimNetwork {
         let config = NodeConfig { listen, workers: 1, ..config };
         let endpoint = self.wires.endpoint(host(index));
         let builder = Node::builder().config(config).seed(self.rng.random()).clock(self.clock);
-        match builder.transport(endpoint).start().await {
+        let builder = builder.transport(endpoint);
+        let started = match self.config.overlay {
+            Some(overlay) => Overlay::start(builder, overlay).await.map(Running::Overlay),
+            None => builder.start().await.map(Running::Bare),
+        };
+        match started {
             Ok(node) => {
                 let recorder = Recorder::new(index, self.clock, self.record.clone());
-                node.subscribe(recorder.start().recipient()).await;
+                node.node().subscribe(recorder.start().recipient()).await;
                 if let Some(slot) = self.nodes.get_mut(index) {
                     *slot = Some(node);
                 }
@@ -176,12 +208,21 @@ impl SimNetwork {
     /// A node, unless it was stopped or killed.
     #[must_use]
     pub fn node(&self, index: NodeIndex) -> Option<&NodeHandle> {
-        self.nodes.get(index)?.as_ref()
+        Some(self.nodes.get(index)?.as_ref()?.node())
+    }
+
+    /// A node's overlay, unless the node was stopped or killed, or has none.
+    #[must_use]
+    pub fn overlay(&self, index: NodeIndex) -> Option<&Overlay> {
+        match self.nodes.get(index)?.as_ref()? {
+            Running::Bare(_) => None,
+            Running::Overlay(overlay) => Some(overlay),
+        }
     }
 
     /// The nodes that run.
     pub fn alive(&self) -> impl Iterator<Item = (NodeIndex, &NodeHandle)> {
-        self.nodes.iter().enumerate().filter_map(|(n, node)| Some((n, node.as_ref()?)))
+        self.nodes.iter().enumerate().filter_map(|(n, node)| Some((n, node.as_ref()?.node())))
     }
 
     /// Lets this much time pass (in whole milliseconds, rounded up).
@@ -241,7 +282,7 @@ impl SimNetwork {
             }
         }
         let nodes = indices.iter().filter_map(|index| self.nodes.get_mut(*index)?.take());
-        nodes.map(|node| actix_rt::spawn(async move { node.stop().await })).collect()
+        nodes.map(|node| actix_rt::spawn(node.stop())).collect()
     }
 
     /// Starts a stopped or killed node again at its address: with a new id, and knowing these.

@@ -186,22 +186,24 @@ mod tests {
 
     #[test]
     fn what_befalls_the_network_comes_at_its_time() {
-        let text = "nodes = 60\njoin-rate = 59000\nfor = \"10s\"\n\
+        // All have joined after 118 microseconds.
+        let text = "nodes = 60\njoin-rate = 500000\nfor = \"10s\"\n\
             [[churn]]\nfrom = \"1s\"\nfor = \"2s\"\nshare-per-minute = 1\n\
             [[kill]]\nat = \"4s\"\nshare = 0.5\nprobes = 2\n\
             [[partition]]\nat = \"6s\"\nfor = \"1s\"";
         let seen: Vec<_> = all(text).into_iter().skip(60).collect();
+        let late = |n| ms(n) + Duration::from_micros(118);
         let expected = [
-            (ms(1001), Action::ChurnBegins),
-            (ms(1001), Action::Replace(0)),
-            (ms(2001), Action::Replace(0)),
-            (ms(3001), Action::ChurnEnds),
-            (ms(4001), Action::Kill(0)),
-            (ms(4001), Action::Probe(0)),
-            (ms(4501), Action::Probe(0)),
-            (ms(6001), Action::Split(0)),
-            (ms(7001), Action::Heal(0)),
-            (ms(10_001), Action::End),
+            (late(1000), Action::ChurnBegins),
+            (late(1000), Action::Replace(0)),
+            (late(2000), Action::Replace(0)),
+            (late(3000), Action::ChurnEnds),
+            (late(4000), Action::Kill(0)),
+            (late(4000), Action::Probe(0)),
+            (late(4500), Action::Probe(0)),
+            (late(6000), Action::Split(0)),
+            (late(7000), Action::Heal(0)),
+            (late(10_000), Action::End),
         ];
         assert_eq!(seen, expected);
     }
