@@ -175,6 +175,8 @@ impl Handler<PeerEvent> for Router {
                 }
                 self.peers.insert(id, Peer { handle: peer.handle, key });
             }
+            // Who it is and what it can do stays the same.
+            PeerEvent::Changed(_) => {}
             PeerEvent::Down { peer, .. } => {
                 self.peers.remove(&peer.info.id);
                 self.machine.down(now, peer.info.id, &mut self.outputs);

@@ -95,6 +95,7 @@ impl Rig {
             observed: None,
             agent: None,
             features,
+            tags: Default::default(),
             since: self.now(),
             last_seen: self.now(),
             rtt: None,
