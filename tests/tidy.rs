@@ -93,6 +93,7 @@ fn only_the_clock_reads_a_clock() {
         "sim/post.rs",
         "sim/network.rs",
         "cli/devnet.rs",
+        "cli/sim.rs",
         "session/tests.rs",
         "session/tests/security.rs",
     ];
