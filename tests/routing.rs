@@ -542,7 +542,8 @@ fn a_relay_that_alters_a_message_is_found_out_and_passed_by() {
         let liar = with_liar(net, Vice::Alters, true).await;
         assert_eq!(net.send(0, 1, "hello").await.unwrap().hops, 2);
         assert_eq!(net.taken(1).await, ["hello"]);
-        assert_eq!((liar.seen.lock().len(), net.noted(1, "unreadable").await), (2, 1));
+        let seen = liar.seen.lock().len();
+        assert_eq!((seen, net.noted(1, "unreadable").await), (2, 1));
         liar.node.stop().await;
     });
 }
