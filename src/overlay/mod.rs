@@ -64,6 +64,7 @@ pub use self::{
     gossip::{BroadcastStats, GOSSIP, PublishError, Published, SubscribeError, Topic, TopicError},
     routing::{Delivered, Delivery, ROUTE, Routed, RoutingStats, Undelivered},
 };
+pub use crate::proto::plumtree::GossipConfig;
 use crate::{
     NodeHandle,
     ids::NodeId,
