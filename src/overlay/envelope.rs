@@ -236,9 +236,9 @@ fn append_topic(bytes: &mut Vec<u8>, topic: &str) {
 /// is verified. None if it is not what [`Letter::sign`] makes.
 #[must_use]
 pub fn made_at(blob: &[u8]) -> Option<u64> {
-    let at = match blob.first()? {
-        &UNSIGNED => 1,
-        &SIGNED => 1 + KEY + SIGNATURE,
+    let at = match *blob.first()? {
+        UNSIGNED => 1,
+        SIGNED => 1 + KEY + SIGNATURE,
         _ => return None,
     };
     let time = blob.get(at..)?.first_chunk::<TIME>()?;

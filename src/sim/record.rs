@@ -31,10 +31,12 @@ pub struct SimEvent {
 #[derive(Clone)]
 pub(super) struct Record(Rc<RefCell<State>>);
 
+type Observer = Box<dyn FnMut(NodeIndex, &PeerEvent)>;
+
 struct State {
     events: VecDeque<SimEvent>,
     max: usize,
-    observer: Box<dyn FnMut(NodeIndex, &PeerEvent)>,
+    observer: Observer,
 }
 
 impl fmt::Debug for Record {

@@ -34,10 +34,11 @@ impl Run<'_> {
         let n = ledger::share_of(kill.share, living);
         let gone = self.world.borrow().living.some(n, BOOTSTRAP, &mut self.rng);
         self.take_down(&gone, kill.leave).await;
-        let mut world = self.world.borrow_mut();
-        world.weather.killed(now + kill.within);
-        let (survivors, connected) = (world.living.len(), world.census.is_connected());
-        drop(world);
+        let (survivors, connected) = {
+            let mut world = self.world.borrow_mut();
+            world.weather.killed(now + kill.within);
+            (world.living.len(), world.census.is_connected())
+        };
         self.ledger.killed(now, gone.len(), survivors, connected);
         self.weather_changed().await;
     }
@@ -45,9 +46,7 @@ impl Run<'_> {
     /// Ends nodes. Those that say goodbye take their time for it, but are not waited for.
     async fn take_down(&mut self, nodes: &[NodeIndex], leave: Leave) {
         self.retire_copies(nodes).await;
-        let mut world = self.world.borrow_mut();
-        nodes.iter().for_each(|node| world.left(*node));
-        drop(world);
+        nodes.iter().for_each(|node| self.world.borrow_mut().left(*node));
         self.net.take_down(nodes, leave);
     }
 
@@ -59,10 +58,11 @@ impl Run<'_> {
         let cut_off = self.world.borrow().living.some(n, BOOTSTRAP, &mut self.rng);
         self.net.partition(&[&cut_off]);
         let sides = [cut_off.len(), living - cut_off.len()];
-        let mut world = self.world.borrow_mut();
-        world.cut_off = cut_off.into_iter().collect();
-        world.weather.split();
-        drop(world);
+        {
+            let mut world = self.world.borrow_mut();
+            world.cut_off = cut_off.into_iter().collect();
+            world.weather.split();
+        }
         self.ledger.split(self.now(), sides);
         self.weather_changed().await;
     }

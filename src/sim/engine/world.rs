@@ -99,9 +99,9 @@ impl World {
     pub(super) fn routed(&mut self, way: Way, outcome: Outcome) {
         self.waiting = self.waiting.saturating_sub(1);
         let live = |node| self.living.contains(node);
-        let is_moot =
-            !matches!(outcome, Outcome::Delivered { .. }) && !(live(way.from) && live(way.to));
-        let outcome = if is_moot { Outcome::Moot } else { outcome };
+        let is_owed = live(way.from) && live(way.to);
+        let is_delivered = matches!(outcome, Outcome::Delivered { .. });
+        let outcome = if is_owed || is_delivered { outcome } else { Outcome::Moot };
         self.deliveries.add(way.load, way.condition, outcome);
     }
 
