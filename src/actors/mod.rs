@@ -14,6 +14,8 @@
 //! | registry | discovery | [`BanNews`](discovery::BanNews) | bans and discouragements, which are bounded |
 //! | discovery, registry | the store's keeper | [`SaveAddresses`](discovery::SaveAddresses), [`SaveBans`](registry::SaveBans) | one under way; the operator's changes |
 //! | all | journal | [`Decision`](crate::proto::journal::Decision) | its mailbox; what is over is counted |
+//! | anybody | the overlay's router | messages to any node | its permits for what is under way |
+//! | the overlay's router | registered actors | [`Routed`](crate::overlay::Routed) | the actor's inbox |
 //! | anybody | a session's outbox | encoded frames, past the mailbox | frames and bytes |
 
 pub mod dialer;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::inbox::InboxLimits;
-use crate::{config::ConfigError, proto::routing::TrailLimits};
+use crate::{
+    config::ConfigError,
+    proto::{plumtree::GossipConfig, routing::TrailLimits},
+};
 
 /// The longest that a node may wait for an answer to a message: others keep its trail that long.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
@@ -13,6 +16,8 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct OverlayConfig {
     /// Messages to one node.
     pub routing: RoutingConfig,
+    /// Messages to everybody.
+    pub gossip: GossipConfig,
     /// What may wait for one registered actor.
     pub inbox: InboxLimits,
 }
@@ -53,7 +58,7 @@ impl OverlayConfig {
     /// # Errors
     /// It cannot, and what is wrong.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let Self { routing, inbox } = self;
+        let Self { routing, gossip, inbox } = self;
         let nonzero = [
             ("routing.timeout", !routing.timeout.is_zero()),
             ("routing.sends.messages", routing.sends.messages > 0),
@@ -61,6 +66,15 @@ impl OverlayConfig {
             ("routing.trails.max-per-peer", routing.trails.max_per_peer > 0),
             ("routing.trails.life", !routing.trails.life.is_zero()),
             ("routing.taken", routing.taken > 0),
+            ("gossip.announce-every", !gossip.announce_every.is_zero()),
+            ("gossip.compare-every", !gossip.compare_every.is_zero()),
+            ("gossip.graft-after", !gossip.graft_after.is_zero()),
+            ("gossip.graft-retry", !gossip.graft_retry.is_zero()),
+            ("gossip.keep-messages", gossip.keep_messages > 0),
+            ("gossip.taken", gossip.taken > 0),
+            ("gossip.publish-burst", gossip.publish_burst > 0),
+            ("gossip.publish-per-second", gossip.publish_per_second > 0),
+            ("gossip.origins", gossip.origins > 0),
             ("inbox.messages", inbox.messages > 0),
         ];
         if let Some((name, _)) = nonzero.iter().find(|(_, ok)| !ok) {

@@ -232,6 +232,19 @@ fn append_topic(bytes: &mut Vec<u8>, topic: &str) {
     bytes.extend_from_slice(topic.as_bytes());
 }
 
+/// When a message says that it was made, in milliseconds since the Unix epoch, before anything of it
+/// is verified. None if it is not what [`Letter::sign`] makes.
+#[must_use]
+pub fn made_at(blob: &[u8]) -> Option<u64> {
+    let at = match blob.first()? {
+        &UNSIGNED => 1,
+        &SIGNED => 1 + KEY + SIGNATURE,
+        _ => return None,
+    };
+    let time = blob.get(at..)?.first_chunk::<TIME>()?;
+    Some(u64::from_be_bytes(*time))
+}
+
 /// Seals what [`Letter::sign`] made for the node that holds this key. None if the key is none.
 #[must_use]
 pub fn seal(

@@ -7,6 +7,9 @@
 //!   for, also to one that nobody can dial, and its outcome comes back. The type is a
 //!   [`PeerMessage`], as for a peer; its actor takes it as [`Routed`].
 //!
+//! * **To everybody** ([`Overlay::publish`]): a message goes to each node once, along a tree that
+//!   follows from the ids; actors take it as [`Published`], by its [`Topic`].
+//!
 //! What is sent is signed with the node's key and, for one node, sealed for that node's
 //! ([`envelope`]), so those who pass it on can neither read nor alter it.
 //!
@@ -50,6 +53,7 @@
 
 mod config;
 pub mod envelope;
+mod gossip;
 pub mod inbox;
 mod routing;
 
@@ -57,6 +61,7 @@ use std::sync::Arc;
 
 pub use self::{
     config::{MAX_TIMEOUT, OverlayConfig, RoutingConfig},
+    gossip::{BroadcastStats, GOSSIP, PublishError, Published, SubscribeError, Topic, TopicError},
     routing::{Delivered, Delivery, ROUTE, Routed, RoutingStats, Undelivered},
 };
 use crate::{
@@ -80,6 +85,7 @@ pub struct Overlay {
 struct Inner {
     node: NodeHandle,
     routing: routing::Handle,
+    gossip: gossip::Handle,
 }
 
 /// What was done so far, in numbers.
@@ -87,6 +93,8 @@ struct Inner {
 pub struct OverlayStats {
     /// Messages to one node.
     pub routing: RoutingStats,
+    /// Messages to everybody.
+    pub broadcast: BroadcastStats,
 }
 
 impl Overlay {
@@ -99,9 +107,10 @@ impl Overlay {
         config: OverlayConfig,
     ) -> Result<Self, StartError> {
         config.validate()?;
-        let node = builder.feature(ROUTE).start().await?;
+        let node = builder.feature(ROUTE).feature(GOSSIP).start().await?;
         let routing = routing::Handle::start(&node, &config).await;
-        Ok(Self { inner: Arc::new(Inner { node, routing }) })
+        let gossip = gossip::Handle::start(&node, &config).await;
+        Ok(Self { inner: Arc::new(Inner { node, routing, gossip }) })
     }
 
     /// The node.
@@ -118,13 +127,15 @@ impl Overlay {
 
     /// What was done so far. All zeros when the overlay has stopped.
     pub async fn stats(&self) -> OverlayStats {
-        OverlayStats { routing: self.inner.routing.stats().await }
+        let Inner { routing, gossip, .. } = &*self.inner;
+        OverlayStats { routing: routing.stats().await, broadcast: gossip.stats().await }
     }
 
     /// Stops the overlay's actors, then the node ([`NodeHandle::stop`]). Whoever waits for an outcome
     /// is told [`Undelivered::Stopped`].
     pub async fn stop(&self) {
         self.inner.routing.stop().await;
+        self.inner.gossip.stop().await;
         self.inner.node.stop().await;
     }
 }

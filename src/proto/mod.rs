@@ -31,6 +31,7 @@ pub mod liveness;
 pub mod owed;
 pub mod own_address;
 pub mod peer_table;
+pub mod plumtree;
 pub mod presence;
 pub mod recent;
 pub mod redial;

@@ -19,27 +19,23 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    clock::Moment,
-    ids::{MessageId, NodeId},
-};
+use crate::clock::Moment;
 
 /// How far two nodes' clocks may be apart: a common value (Kerberos, RFC 4120, has the same).
 pub const MAX_SKEW: Duration = Duration::from_secs(300);
 
-type Name = (NodeId, MessageId);
-
-/// The messages that were taken within the skew, each with what was answered.
+/// The messages that were taken within the skew, by what names them, each with what was answered or
+/// done.
 #[derive(Debug)]
-pub struct Replay<A> {
+pub struct Replay<K, A> {
     capacity: usize,
-    taken: BTreeMap<Name, (u64, A)>,
-    by_time: BTreeSet<(u64, Name)>,
+    taken: BTreeMap<K, (u64, A)>,
+    by_time: BTreeSet<(u64, K)>,
     /// The time of the newest message that was forgotten for want of room.
     floor: Option<u64>,
 }
 
-impl<A> Replay<A> {
+impl<K: Ord + Copy, A> Replay<K, A> {
     /// Nothing yet, and room for so many.
     #[must_use]
     pub const fn new(capacity: usize) -> Self {
@@ -48,8 +44,13 @@ impl<A> Replay<A> {
 
     /// What was answered to a message that was taken.
     #[must_use]
-    pub fn known(&self, from: NodeId, id: MessageId) -> Option<&A> {
-        self.taken.get(&(from, id)).map(|(_, answer)| answer)
+    pub fn known(&self, name: &K) -> Option<&A> {
+        self.taken.get(name).map(|(_, answer)| answer)
+    }
+
+    /// The same, to be changed.
+    pub fn known_mut(&mut self, name: &K) -> Option<&mut A> {
+        self.taken.get_mut(name).map(|(_, answer)| answer)
     }
 
     /// Whether a message that was made then (in milliseconds since the Unix epoch) can be taken, if
@@ -60,16 +61,8 @@ impl<A> Replay<A> {
     }
 
     /// A message is taken, and answered so. It must be fresh and not known.
-    pub fn insert(&mut self, now: Moment, from: NodeId, id: MessageId, made: u64, answer: A) {
-        let oldest = millis(now).saturating_sub(skew());
-        while let Some((time, name)) = self.by_time.pop_first() {
-            if time >= oldest {
-                self.by_time.insert((time, name));
-                break;
-            }
-            self.taken.remove(&name);
-        }
-        let name = (from, id);
+    pub fn insert(&mut self, now: Moment, name: K, made: u64, answer: A) {
+        self.expire(now);
         if let Some((time, _)) = self.taken.insert(name, (made, answer)) {
             self.by_time.remove(&(time, name));
         }
@@ -78,6 +71,17 @@ impl<A> Replay<A> {
             let Some((time, name)) = self.by_time.pop_first() else { break };
             self.taken.remove(&name);
             self.floor = self.floor.max(Some(time));
+        }
+    }
+
+    /// Forgets what is stale by now.
+    pub fn expire(&mut self, now: Moment) {
+        let oldest = millis(now).saturating_sub(skew());
+        while let Some((time, name)) = self.by_time.first().copied()
+            && time < oldest
+        {
+            self.by_time.pop_first();
+            self.taken.remove(&name);
         }
     }
 
@@ -109,6 +113,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ids::{MessageId, NodeId};
 
     fn at(ms: u64) -> Moment {
         Moment::after(Duration::from_millis(ms))
@@ -121,23 +126,22 @@ mod tests {
     #[test]
     fn what_was_taken_is_known_with_its_answer_until_it_is_stale() {
         let mut replay = Replay::new(10);
-        let (from, id) = name(1);
-        assert_eq!(replay.known(from, id), None);
-        replay.insert(at(1000), from, id, 1000, "yes");
-        assert_eq!(replay.known(from, id), Some(&"yes"));
-        assert_eq!(replay.known(name(2).0, id), None, "another's may have the same id");
+        assert_eq!(replay.known(&name(1)), None);
+        replay.insert(at(1000), name(1), 1000, "yes");
+        assert_eq!(replay.known(&name(1)), Some(&"yes"));
+        let (other, id) = (name(2).0, name(1).1);
+        assert_eq!(replay.known(&(other, id)), None, "another's may have the same id");
         let later = at(1000) + MAX_SKEW;
         assert!(replay.is_fresh(later, 1000));
         let later = later + Duration::from_millis(1);
         assert!(!replay.is_fresh(later, 1000));
-        let (from, id) = name(2);
-        replay.insert(later, from, id, 301_000, "no");
-        assert_eq!((replay.len(), replay.known(from, id)), (1, Some(&"no")));
+        replay.insert(later, name(2), 301_000, "no");
+        assert_eq!((replay.len(), replay.known(&name(2))), (1, Some(&"no")));
     }
 
     #[test]
     fn clocks_may_be_apart_but_not_by_more_than_the_skew() {
-        let replay = Replay::<()>::new(10);
+        let replay = Replay::<u8, ()>::new(10);
         let now = at(1_000_000);
         assert!(replay.is_fresh(now, 700_000) && replay.is_fresh(now, 1_300_000));
         for made in [0, 699_999, 1_300_001, u64::MAX] {
@@ -149,10 +153,9 @@ mod tests {
     fn what_is_older_than_what_was_forgotten_is_stale() {
         let mut replay = Replay::new(2);
         for n in [5, 3, 4] {
-            let (from, id) = name(n);
-            replay.insert(at(10), from, id, u64::from(n), ());
+            replay.insert(at(10), name(n), u64::from(n), ());
         }
-        assert_eq!((replay.len(), replay.known(name(3).0, name(3).1)), (2, None));
+        assert_eq!((replay.len(), replay.known(&name(3))), (2, None));
         assert!(!replay.is_fresh(at(10), 3) && replay.is_fresh(at(10), 4));
     }
 
@@ -170,9 +173,9 @@ mod tests {
                 let (from, id) = name(n);
                 let made = made / 31 * 31 + u64::from(n);
                 let id = MessageId::from_bytes((u128::from(made) << 8 | u128::from(id.as_bytes()[0])).to_be_bytes());
-                if replay.known(from, id).is_none() && replay.is_fresh(at(now), made) {
+                if replay.known(&(from, id)).is_none() && replay.is_fresh(at(now), made) {
                     prop_assert!(taken.insert((from, id)));
-                    replay.insert(at(now), from, id, made, ());
+                    replay.insert(at(now), (from, id), made, ());
                 }
                 prop_assert!(replay.len() <= capacity);
                 prop_assert_eq!(replay.len(), replay.by_time.len());

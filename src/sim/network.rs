@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     latency::Latency,
     record::{Record, Recorder, SimEvent},
+    scenario::Leave,
     wires::{Wires, host},
 };
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     clock::{Clock, Moment, whole_millis},
     config::NodeConfig,
     node::{Node, NodeHandle},
+    overlay::{Overlay, OverlayConfig},
     peer::PeerInfo,
 };
 
@@ -41,10 +43,12 @@ pub struct SimConfig {
     /// Each node's configuration; what it listens on and its bootstraps are set by the network,
     /// and it runs on one thread.
     pub node: NodeConfig,
+    /// The configuration of the overlay that runs on each node; none: nodes have only peers.
+    pub overlay: Option<OverlayConfig>,
 }
 
 impl SimConfig {
-    /// Ordinary nodes 10 to 80 ms apart, and no losses.
+    /// Ordinary nodes with an overlay, 10 to 80 ms apart, and no losses.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self {
@@ -53,6 +57,30 @@ impl SimConfig {
             dial_loss: 0.0,
             events: 1 << 18,
             node: NodeConfig::default(),
+            overlay: Some(OverlayConfig::default()),
+        }
+    }
+}
+
+/// A running node.
+#[derive(Debug)]
+enum Running {
+    Bare(NodeHandle),
+    Overlay(Overlay),
+}
+
+impl Running {
+    fn node(&self) -> &NodeHandle {
+        match self {
+            Self::Bare(node) => node,
+            Self::Overlay(overlay) => overlay.node(),
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Bare(node) => node.stop().await,
+            Self::Overlay(overlay) => overlay.stop().await,
         }
     }
 }
@@ -67,7 +95,7 @@ pub struct SimNetwork {
     wires: Wires,
     rng: ChaCha8Rng,
     clock: Clock,
-    nodes: Vec<Option<NodeHandle>>,
+    nodes: Vec<Option<Running>>,
     record: Record,
 }
 
@@ -82,6 +110,15 @@ pub fn run<R>(config: SimConfig, simulation: impl AsyncFnOnce(&mut SimNetwork) -
         network.stop_all().await;
         result
     })
+}
+
+/// Waits for nodes that are being stopped.
+async fn wait(stops: Vec<JoinHandle<()>>) {
+    for stop in stops {
+        if stop.await.is_err() {
+            tracing::error!("a simulated node panicked when it was stopped");
+        }
+    }
 }
 
 impl SimNetwork {
@@ -116,6 +153,14 @@ impl SimNetwork {
         self.add(bootstrap).await
     }
 
+    /// Adds a node without an overlay that knows these others: it passes nothing on. Its index.
+    pub async fn add_bare(&mut self, bootstrap: &[NodeIndex]) -> NodeIndex {
+        let overlay = self.config.overlay.take();
+        let index = self.add(bootstrap).await;
+        self.config.overlay = overlay;
+        index
+    }
+
     /// Adds a node with a configuration of its own; where it listens is set by the network (if it
     /// listens at all).
     pub async fn add_with(&mut self, config: NodeConfig) -> NodeIndex {
@@ -145,10 +190,15 @@ impl SimNetwork {
         let config = NodeConfig { listen, workers: 1, ..config };
         let endpoint = self.wires.endpoint(host(index));
         let builder = Node::builder().config(config).seed(self.rng.random()).clock(self.clock);
-        match builder.transport(endpoint).start().await {
+        let builder = builder.transport(endpoint);
+        let started = match self.config.overlay {
+            Some(overlay) => Overlay::start(builder, overlay).await.map(Running::Overlay),
+            None => builder.start().await.map(Running::Bare),
+        };
+        match started {
             Ok(node) => {
                 let recorder = Recorder::new(index, self.clock, self.record.clone());
-                node.subscribe(recorder.start().recipient()).await;
+                node.node().subscribe(recorder.start().recipient()).await;
                 if let Some(slot) = self.nodes.get_mut(index) {
                     *slot = Some(node);
                 }
@@ -166,12 +216,21 @@ impl SimNetwork {
     /// A node, unless it was stopped or killed.
     #[must_use]
     pub fn node(&self, index: NodeIndex) -> Option<&NodeHandle> {
-        self.nodes.get(index)?.as_ref()
+        Some(self.nodes.get(index)?.as_ref()?.node())
+    }
+
+    /// A node's overlay, unless the node was stopped or killed, or has none.
+    #[must_use]
+    pub fn overlay(&self, index: NodeIndex) -> Option<&Overlay> {
+        match self.nodes.get(index)?.as_ref()? {
+            Running::Bare(_) => None,
+            Running::Overlay(overlay) => Some(overlay),
+        }
     }
 
     /// The nodes that run.
     pub fn alive(&self) -> impl Iterator<Item = (NodeIndex, &NodeHandle)> {
-        self.nodes.iter().enumerate().filter_map(|(n, node)| Some((n, node.as_ref()?)))
+        self.nodes.iter().enumerate().filter_map(|(n, node)| Some((n, node.as_ref()?.node())))
     }
 
     /// Lets this much time pass (in whole milliseconds, rounded up).
@@ -201,7 +260,7 @@ impl SimNetwork {
 
     /// Stops a node in an orderly way.
     pub async fn stop(&mut self, index: NodeIndex) {
-        self.stop_together(&[index]).await;
+        wait(self.take_down(&[index], Leave::Stop)).await;
     }
 
     /// Kills a node as the crash of its program does: its connections are cut without a word, and
@@ -212,28 +271,26 @@ impl SimNetwork {
 
     /// Kills nodes at the same moment.
     pub async fn kill_together(&mut self, indices: &[NodeIndex]) {
-        indices.iter().for_each(|index| self.wires.crash(host(*index)));
-        self.stop_together(indices).await;
+        wait(self.take_down(indices, Leave::Crash)).await;
     }
 
     /// Has nodes vanish at the same moment, as if their power failed: nobody is told, and whoever
     /// has a session with them finds out by waiting.
     pub async fn vanish_together(&mut self, indices: &[NodeIndex]) {
-        indices.iter().for_each(|index| self.wires.vanish(host(*index)));
-        // Nothing that these say from now on reaches anybody.
-        self.stop_together(indices).await;
+        wait(self.take_down(indices, Leave::Vanish)).await;
     }
 
-    /// Stops nodes at the same moment.
-    pub async fn stop_together(&mut self, indices: &[NodeIndex]) {
-        let nodes = indices.iter().filter_map(|index| self.nodes.get_mut(*index)?.take());
-        let stops: Vec<JoinHandle<()>> =
-            nodes.map(|node| actix_rt::spawn(async move { node.stop().await })).collect();
-        for stop in stops {
-            if stop.await.is_err() {
-                tracing::error!("a simulated node panicked when it was stopped");
+    /// Ends nodes at this moment. What is left of them needs some more time for itself.
+    pub(super) fn take_down(&mut self, indices: &[NodeIndex], how: Leave) -> Vec<JoinHandle<()>> {
+        for index in indices {
+            match how {
+                Leave::Crash => self.wires.crash(host(*index)),
+                Leave::Vanish => self.wires.vanish(host(*index)),
+                Leave::Stop => {}
             }
         }
+        let nodes = indices.iter().filter_map(|index| self.nodes.get_mut(*index)?.take());
+        nodes.map(|node| actix_rt::spawn(node.stop())).collect()
     }
 
     /// Starts a stopped or killed node again at its address: with a new id, and knowing these.
@@ -300,6 +357,12 @@ impl SimNetwork {
     #[must_use]
     pub fn sent(&self, index: NodeIndex) -> u64 {
         self.wires.sent(host(index))
+    }
+
+    /// How many bytes all nodes together have sent so far.
+    #[must_use]
+    pub fn sent_by_all(&self) -> u64 {
+        self.wires.sent_by_all()
     }
 
     /// What the nodes told their subscribers so far, in order: the latest, as many as the

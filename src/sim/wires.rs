@@ -216,6 +216,13 @@ impl Wires {
         state.hosts.get(&host).map_or(0, |host| host.sent.load(Ordering::Relaxed))
     }
 
+    /// How many bytes all hosts together have sent so far.
+    #[must_use]
+    pub fn sent_by_all(&self) -> u64 {
+        let state = self.inner.state.lock();
+        state.hosts.values().map(|host| host.sent.load(Ordering::Relaxed)).sum()
+    }
+
     pub(super) fn post(&self) -> &Post {
         &self.inner.post
     }

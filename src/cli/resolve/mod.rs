@@ -6,6 +6,7 @@
 
 mod parse;
 mod pick;
+mod sim;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use self::{
 };
 pub(crate) use self::{
     pick::Origins,
+    sim::{SIM_LOG, SimSettings, resolve_sim},
     storage::{Storage, resolve_data_dir},
     trust::TrustFiles,
 };

@@ -38,7 +38,7 @@ pub(super) struct Router {
     // What decides.
     pub(super) machine: Routing,
     pub(super) outputs: Vec<Output>,
-    pub(super) taken: Replay<Answer>,
+    pub(super) taken: Replay<(NodeId, MessageId), Answer>,
     pub(super) keys: Keys<Outgoing>,
     // Who is there.
     pub(super) peers: BTreeMap<NodeId, Peer>,
@@ -176,7 +176,7 @@ impl Handler<PeerEvent> for Router {
                 self.peers.insert(id, Peer { handle: peer.handle, key });
             }
             // Who it is and what it can do stays the same.
-            PeerEvent::Changed(_) => {}
+            PeerEvent::Changed(_) => return,
             PeerEvent::Down { peer, .. } => {
                 self.peers.remove(&peer.info.id);
                 self.machine.down(now, peer.info.id, &mut self.outputs);

@@ -41,7 +41,7 @@ impl Router {
     }
 
     fn take(&mut self, now: Moment, via: NodeId, head: &Head, body: &Bytes) -> Reply {
-        if let Some(answer) = self.taken.known(head.from, head.id) {
+        if let Some(answer) = self.taken.known(&(head.from, head.id)) {
             self.stats.repeated += 1;
             return answer.reply(head);
         }
@@ -65,7 +65,7 @@ impl Router {
             Err(_) => self.stats.refused += 1,
         }
         let answer = Answer::new(&letter, taken.err());
-        self.taken.insert(now, from, head.id, letter.time, answer);
+        self.taken.insert(now, (from, head.id), letter.time, answer);
         answer.reply(head)
     }
 

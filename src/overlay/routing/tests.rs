@@ -385,7 +385,7 @@ async fn a_delivery_that_only_the_target_could_claim_is_not_believed_without_pro
             let again = near.sent().await.0;
             assert_eq!((again.id, again.hops), (head.id, 1));
             rig.reply(&near, Reply::new(head.id, Outcome::NoRoute, 1));
-            assert_eq!(first.is_finished(), false);
+            assert!(!first.is_finished());
         }
     }
     assert_eq!(first.await.unwrap(), Err(Undelivered::NoRoute));

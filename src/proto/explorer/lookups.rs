@@ -19,6 +19,9 @@ const AROUND: usize = 16;
 /// About how many buckets is asked at once.
 const AT_ONCE: usize = 3;
 
+/// By how much the longest pause is shorter while a bucket is empty.
+const EMPTY_HASTE: u32 = 10;
+
 /// One question in so many is about this node's own neighbourhood, in which newcomers matter most.
 const OWN_SHARE: u32 = 4;
 
@@ -29,13 +32,23 @@ impl Explorer {
         if now < self.refresh.next || self.peers.is_empty() {
             return;
         }
-        self.refresh.pause = (self.refresh.pause * 2).min(self.config.refresh_max);
-        self.refresh.next = now + jittered(self.refresh.pause, &mut self.rng);
+        // Who wants anybody asks anybody, for whomever they know.
+        if self.wants_any()
+            && let Some((id, peer)) = self.peers.iter_mut().choose(&mut self.rng)
+        {
+            peer.intake.asked();
+            out.push(Output::Send(*id, Encoded::GETADDR));
+        }
         let nearest = self.buckets.nearest().unwrap_or(0);
         let known: Vec<u8> = self.book.due_in_buckets().map(|(bucket, _)| bucket).collect();
         let is_dry = |bucket: &u8| self.buckets.lacks(*bucket, 0) && !known.contains(bucket);
         let mut dry: Vec<u8> = (0..=nearest).filter(is_dry).collect();
         dry.sort_by_key(|bucket| self.buckets.urgency(*bucket));
+        // Where there is no session at all some nodes may be out of reach.
+        let is_empty = dry.first().is_some_and(|bucket| self.buckets.sessions(*bucket) == 0);
+        let longest = self.config.refresh_max / if is_empty { EMPTY_HASTE } else { 1 };
+        self.refresh.pause = (self.refresh.pause * 2).min(longest);
+        self.refresh.next = now + jittered(self.refresh.pause, &mut self.rng);
         dry.truncate(AT_ONCE);
         if dry.is_empty() {
             dry.extend((0..=nearest).choose(&mut self.rng));

@@ -106,16 +106,6 @@ impl Census {
         }
     }
 
-    /// How many nodes live.
-    pub(in crate::sim) fn n_living(&self) -> usize {
-        self.members.len()
-    }
-
-    /// Whether a node lives.
-    pub(in crate::sim) fn lives(&self, node: NodeIndex) -> bool {
-        self.members.contains_key(&node)
-    }
-
     /// How many living nodes have no session in a bucket in which there is a living node that they
     /// could have one with.
     pub(in crate::sim) fn n_lacking(&mut self) -> usize {
@@ -239,8 +229,7 @@ mod tests {
         connect(&mut census, (0, 0), (2, TOP));
         assert_eq!(census.n_lacking(), 1);
         census.leave(2);
-        assert_eq!((census.n_lacking(), census.n_living()), (0, 2));
-        assert!(!census.lives(2) && census.lives(1));
+        assert_eq!((census.n_lacking(), census.sessions().n()), (0, 2));
         // What its peers notice later changes nothing.
         census.down(0, id(TOP));
         assert_eq!(census.sessions().summary().max, 1);
@@ -275,7 +264,9 @@ mod tests {
         let (id, hidden) = ids[&node];
         (0..128).any(|depth| {
             let in_it = |other: u128| other != id && bucket(id, other) == depth;
-            let could = ids.values().any(|(other, other_hidden)| in_it(*other) && !(hidden && *other_hidden));
+            let could = ids
+                .values()
+                .any(|(other, other_hidden)| in_it(*other) && !(hidden && *other_hidden));
             could && !peers.iter().any(|peer| in_it(*peer))
         })
     }

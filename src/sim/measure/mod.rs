@@ -13,6 +13,7 @@ pub use weather::Condition;
 
 pub(super) use bits::Bits;
 pub(super) use census::Census;
-pub(super) use coverage::{Arrival, Coverage, Published};
-pub(super) use delivery::{Deliveries, Outcome};
+pub(super) use coverage::{Arrival, Coverage, Published, Row as CoverageRow, SETTLE};
+pub(super) use delivery::{Deliveries, Outcome, Row as DeliveryRow, share};
+pub(super) use distribution::ratio;
 pub(super) use weather::Weather;

@@ -236,10 +236,16 @@ impl Scenario {
         lasts.map_or(self.lasts, |lasts| from.saturating_add(lasts))
     }
 
+    /// The pause between two joins.
+    #[must_use]
+    pub fn join_pause(&self) -> Duration {
+        Duration::try_from_secs_f64(1.0 / self.join_rate).unwrap_or(Duration::MAX)
+    }
+
     /// How long the joining takes: the last node joins at its end.
     #[must_use]
     pub fn joining(&self) -> Duration {
         let n = u32::try_from(self.nodes.saturating_sub(1)).unwrap_or(u32::MAX);
-        Duration::try_from_secs_f64(f64::from(n) / self.join_rate).unwrap_or(Duration::MAX)
+        self.join_pause().saturating_mul(n)
     }
 }
