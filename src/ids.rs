@@ -109,12 +109,17 @@ impl MessageId {
     }
 }
 
+impl MessageId {
+    /// Its digits. Sixteen bytes have 32 of them, and digits are text, so that nothing can fail.
+    fn digits<'a>(&self, room: &'a mut [u8; 32]) -> Option<&'a str> {
+        hex::encode_to_slice(self.0, room).ok()?;
+        str::from_utf8(room).ok()
+    }
+}
+
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0; 32];
-        // Sixteen bytes have 32 digits, and digits are text.
-        hex::encode_to_slice(self.0, &mut digits).or(Err(fmt::Error))?;
-        f.write_str(str::from_utf8(&digits).or(Err(fmt::Error))?)
+        f.write_str(self.digits(&mut [0; 32]).ok_or(fmt::Error)?)
     }
 }
 
@@ -130,7 +135,8 @@ impl FromStr for MessageId {
 
 impl Serialize for MessageId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let mut room = [0; 32];
+        serializer.serialize_str(self.digits(&mut room).unwrap_or_default())
     }
 }
 

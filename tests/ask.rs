@@ -111,7 +111,7 @@ async fn network(
     manner: impl Fn(NodeIndex) -> Option<Manner>,
 ) -> BTreeMap<NodeId, NodeIndex> {
     net.grow(n, Duration::from_millis(100)).await;
-    net.advance(secs(60)).await;
+    net.advance(secs(20)).await;
     let mut indices = BTreeMap::new();
     for index in 0..n {
         let overlay = net.overlay(index).unwrap();
@@ -178,7 +178,8 @@ fn every_node_but_the_asker_is_asked_and_answers_once() {
         assert_eq!(account, expected);
         assert!(by.len() == 59 && !by.contains(&asker.id()));
         assert!(last.since(began) < secs(3), "{:?}", last.since(began));
-        assert_eq!(net.now().since(began), secs(10));
+        let open = net.now().since(began);
+        assert!(open >= secs(10) && open < secs(11), "{open:?}");
         let stats = asker.stats().await.ask;
         assert_eq!((stats.asking.asked, stats.asking.answers), (1, 59));
         assert_eq!((stats.asking.repeated, stats.asking.unknown, stats.asking.open), (0, 0, 0));

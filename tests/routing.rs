@@ -403,6 +403,40 @@ fn a_clock_that_is_far_off_is_found_out() {
     });
 }
 
+#[test]
+fn over_tcp_and_tls_and_with_sessions_on_other_threads_it_is_the_same() {
+    actix_rt::System::new().block_on(async {
+        let mut nodes = Vec::new();
+        for _ in 0..3 {
+            let listen = vec!["127.0.0.1:0".parse().unwrap()];
+            let mut config = NodeConfig { listen, workers: 2, ..NodeConfig::default() };
+            config.discovery.target_peers = 0;
+            let builder = Node::builder().config(config);
+            nodes.push(Overlay::start(builder, OverlayConfig::default()).await.unwrap());
+        }
+        for n in [0, 2] {
+            let contact = nodes[1].node().listen_addrs()[0].clone();
+            nodes[n].node().dial(contact).await.unwrap();
+        }
+        let notes = Probe::<Routed<Note>>::start();
+        nodes[2].register(notes.recipient()).unwrap();
+        let sendings = (0..300).map(|n| {
+            let (node, to) = (nodes[0].clone(), nodes[2].id());
+            tokio::task::spawn_local(async move { node.send(to, &note(&n.to_string())).await })
+        });
+        for sending in sendings.collect::<Vec<_>>() {
+            let delivered = sending.await.unwrap().unwrap();
+            assert!(delivered.hops == 2 && delivered.sealed);
+        }
+        for _ in 0..300 {
+            assert!(notes.expect().await.proven);
+        }
+        for node in &nodes {
+            node.stop().await;
+        }
+    });
+}
+
 /// What a node on the way does with the messages that it is to pass on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Vice {
@@ -510,7 +544,8 @@ fn a_relay_that_alters_a_message_is_found_out_and_passed_by() {
         let liar = with_liar(net, Vice::Alters, true).await;
         assert_eq!(net.send(0, 1, "hello").await.unwrap().hops, 2);
         assert_eq!(net.taken(1).await, ["hello"]);
-        assert_eq!((liar.seen.lock().len(), net.noted(1, "unreadable").await), (2, 1));
+        let seen = liar.seen.lock().len();
+        assert_eq!((seen, net.noted(1, "unreadable").await), (2, 1));
         liar.node.stop().await;
     });
 }

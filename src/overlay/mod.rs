@@ -71,7 +71,10 @@ pub use self::{
     gossip::{BroadcastStats, GOSSIP, PublishError, Published, SubscribeError, Topic, TopicError},
     routing::{Delivered, Delivery, ROUTE, Routed, RoutingStats, Undelivered},
 };
-pub use crate::proto::survey::{Account, Ending, Unasked};
+pub use crate::proto::{
+    plumtree::GossipConfig,
+    survey::{Account, Ending, Unasked},
+};
 use crate::{
     NodeHandle,
     ids::NodeId,

@@ -109,7 +109,7 @@ pub struct AddressBook {
     /// Those that may be told to others while their nodes answer.
     proven: BTreeSet<(NodeId, HostPort)>,
     /// Those that may be dialled for a session, by the bucket of their node and by time.
-    by_bucket: BTreeSet<(u8, Moment, HostPort)>,
+    by_bucket: BTreeMap<u8, BTreeSet<(Moment, HostPort)>>,
     /// Addresses by their public group.
     groups: BTreeMap<Group, BTreeSet<HostPort>>,
     /// Groups whose addresses are not dialled for now.
@@ -149,7 +149,7 @@ impl AddressBook {
             n_given: 0,
             by_id: BTreeMap::new(),
             proven: BTreeSet::new(),
-            by_bucket: BTreeSet::new(),
+            by_bucket: BTreeMap::new(),
             groups: BTreeMap::new(),
             held: BTreeSet::new(),
             connected: BTreeSet::new(),

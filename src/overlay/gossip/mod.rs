@@ -61,9 +61,7 @@ impl Handle {
             tracing::debug!(%gone, "already ended");
         }
     }
-}
 
-impl Handle {
     pub(super) async fn publish<M: PeerMessage>(
         &self,
         topic: &Topic,

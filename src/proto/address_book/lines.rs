@@ -170,8 +170,13 @@ impl AddressBook {
     pub(super) fn unindex(&mut self, addr: &HostPort) {
         let Some(entry) = self.entries.get(addr) else { return };
         let line = self.line_of(addr, entry);
-        if let Some(place) = self.place_in_bucket(addr, entry, line) {
-            self.by_bucket.remove(&place);
+        if let Some((bucket, place)) = self.place_in_bucket(addr, entry, line)
+            && let Some(addrs) = self.by_bucket.get_mut(&bucket)
+        {
+            addrs.remove(&place);
+            if addrs.is_empty() {
+                self.by_bucket.remove(&bucket);
+            }
         }
         if let Some(id) = proven_id(entry) {
             self.proven.remove(&(id, addr.clone()));
@@ -210,8 +215,8 @@ impl AddressBook {
     pub(super) fn index(&mut self, addr: &HostPort) {
         let Some(entry) = self.entries.get(addr) else { return };
         let line = self.line_of(addr, entry);
-        if let Some(place) = self.place_in_bucket(addr, entry, line) {
-            self.by_bucket.insert(place);
+        if let Some((bucket, place)) = self.place_in_bucket(addr, entry, line) {
+            self.by_bucket.entry(bucket).or_default().insert(place);
         }
         if let Some(id) = proven_id(entry) {
             self.proven.insert((id, addr.clone()));

@@ -19,22 +19,15 @@ impl AddressBook {
     /// The buckets in which addresses are known that may be dialled for a session, and when the
     /// first of each may be (in the past if now), the farthest bucket first.
     pub fn due_in_buckets(&self) -> impl Iterator<Item = (u8, Moment)> {
-        let mut from = Some(0);
-        std::iter::from_fn(move || {
-            let start = (from?, Moment::ZERO, min_address());
-            let (bucket, at, _) = self.by_bucket.range(start..).next()?;
-            from = bucket.checked_add(1);
-            Some((*bucket, *at))
-        })
+        self.by_bucket.iter().filter_map(|(bucket, addrs)| Some((*bucket, addrs.first()?.0)))
     }
 
     /// One of the addresses of a bucket that may be dialled now: a proven one if there is any, for
     /// anybody can tell addresses with ids of any bucket. A group is chosen before an address, so that
     /// whoever has more addresses is not chosen more often.
     pub fn pick_in(&mut self, bucket: u8, now: Moment) -> Option<HostPort> {
-        let due = self.by_bucket.range((bucket, Moment::ZERO, min_address())..);
-        let due = due.take_while(|(found, at, _)| *found == bucket && *at <= now).take(PICK_FROM);
-        let due: Vec<&HostPort> = due.map(|(.., addr)| addr).collect();
+        let due = self.by_bucket.get(&bucket)?.iter().take_while(|(at, _)| *at <= now);
+        let due: Vec<&HostPort> = due.take(PICK_FROM).map(|(_, addr)| addr).collect();
         let is_tried = |addr: &&HostPort| self.entries.get(*addr).is_some_and(Entry::is_tried);
         let (tried, others): (Vec<_>, Vec<_>) = due.into_iter().partition(is_tried);
         let rng = &mut self.rng;
@@ -85,10 +78,10 @@ impl AddressBook {
         addr: &HostPort,
         entry: &Entry,
         line: Option<Line>,
-    ) -> Option<(u8, Moment, HostPort)> {
+    ) -> Option<(u8, (Moment, HostPort))> {
         let is_for_session = matches!(line?, Line::Given | Line::New | Line::Tried | Line::Cold);
         let bucket = self.me.bucket(entry.id?)?;
-        is_for_session.then(|| (bucket, entry.next_try, addr.clone()))
+        is_for_session.then(|| (bucket, (entry.next_try, addr.clone())))
     }
 }
 

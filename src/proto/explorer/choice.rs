@@ -254,6 +254,10 @@ impl Explorer {
 
     /// Has the book leave alone the groups that have as many sessions as they may.
     fn spread(&mut self) {
+        // In a network of private addresses there is nothing to spread.
+        if self.book.n_groups() == 0 {
+            return;
+        }
         let full: Vec<Group> = self.diversity.full(self.book.n_groups()).cloned().collect();
         let now_free: Vec<Group> =
             self.book.held().filter(|group| !full.contains(group)).cloned().collect();

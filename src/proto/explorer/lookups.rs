@@ -16,6 +16,9 @@ pub const FIRST_QUESTION: usize = 20;
 /// How many addresses are asked for around one id.
 const AROUND: usize = 16;
 
+/// Among how many of the closest peers the one to ask is chosen.
+const AMONG: usize = 3;
+
 /// About how many buckets is asked at once.
 const AT_ONCE: usize = 3;
 
@@ -63,10 +66,13 @@ impl Explorer {
         }
     }
 
-    /// Asks the peer closest to an id for others that are close to it.
+    /// Asks one of the few peers closest to an id for others that are close to it. Not always the
+    /// closest: what that one does not know it will not know the next time either.
     fn ask_around(&mut self, target: NodeId, out: &mut Vec<Output>) {
-        let closest = self.peers.keys().min_by_key(|id| id.distance(target)).copied();
-        if let Some((id, peer)) = closest.and_then(|id| Some((id, self.peers.get_mut(&id)?))) {
+        let mut closest: Vec<NodeId> = self.peers.keys().copied().collect();
+        closest.sort_unstable_by_key(|id| id.distance(target));
+        let chosen = closest.into_iter().take(AMONG).choose(&mut self.rng);
+        if let Some((id, peer)) = chosen.and_then(|id| Some((id, self.peers.get_mut(&id)?))) {
             peer.intake.asked();
             out.push(Output::Send(id, Encoded::getaddr_near(target, AROUND)));
         }

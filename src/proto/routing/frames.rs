@@ -3,7 +3,7 @@
 //! # Security
 //! All of it may come from a stranger. Every field has a fixed or bounded size.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -98,7 +98,7 @@ pub struct Reply {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "short_why")]
     pub why: Option<Cow<'static, str>>,
     /// That the node it was for has read it and says this.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "hex_bytes")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "hex_proof")]
     pub proof: Option<Proof>,
     /// The public key that was asked for. It proves itself: the id is its hash.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "hex_key")]
@@ -128,26 +128,49 @@ fn short_why<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Cow<'static, str>
     }))
 }
 
-mod hex_bytes {
-    use super::{Cow, Deserialize, Deserializer, Proof, Serializer, de};
+/// So many bytes, as hex digits.
+struct Hex<const N: usize>([u8; N]);
 
-    pub(super) fn serialize<S: Serializer>(bytes: &Option<Proof>, s: S) -> Result<S::Ok, S::Error> {
+impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(HexVisitor)
+    }
+}
+
+struct HexVisitor<const N: usize>;
+
+impl<const N: usize> de::Visitor<'_> for HexVisitor<N> {
+    type Value = Hex<N>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} hex digits", 2 * N)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Hex<N>, E> {
+        let mut bytes = [0; N];
+        hex::decode_to_slice(text, &mut bytes).map_err(E::custom)?;
+        Ok(Hex(bytes))
+    }
+}
+
+mod hex_proof {
+    use super::{Deserialize, Deserializer, Hex, Proof, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(proof: &Option<Proof>, s: S) -> Result<S::Ok, S::Error> {
         let mut digits = [0; 32];
-        let bytes = bytes.unwrap_or_default();
-        hex::encode_to_slice(bytes, &mut digits).map_err(serde::ser::Error::custom)?;
-        s.serialize_str(str::from_utf8(&digits).map_err(serde::ser::Error::custom)?)
+        let proof = proof.unwrap_or_default();
+        // Sixteen bytes have 32 digits, and digits are text.
+        let text = hex::encode_to_slice(proof, &mut digits).ok();
+        s.serialize_str(text.and_then(|()| str::from_utf8(&digits).ok()).unwrap_or_default())
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Proof>, D::Error> {
-        let Some(text) = Option::<Cow<'de, str>>::deserialize(d)? else { return Ok(None) };
-        let mut bytes = Proof::default();
-        hex::decode_to_slice(&*text, &mut bytes).map_err(de::Error::custom)?;
-        Ok(Some(bytes))
+        Ok(Option::<Hex<16>>::deserialize(d)?.map(|Hex(bytes)| bytes))
     }
 }
 
 mod hex_key {
-    use super::{Cow, Deserialize, Deserializer, PublicKey, Serializer, de};
+    use super::{Deserialize, Deserializer, Hex, PublicKey, Serializer};
 
     pub(super) fn serialize<S: Serializer>(
         key: &Option<PublicKey>,
@@ -163,9 +186,6 @@ mod hex_key {
     where
         D: Deserializer<'de>,
     {
-        let Some(text) = Option::<Cow<'de, str>>::deserialize(d)? else { return Ok(None) };
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(&*text, &mut bytes).map_err(de::Error::custom)?;
-        Ok(Some(PublicKey::from_bytes(bytes)))
+        Ok(Option::<Hex<32>>::deserialize(d)?.map(|Hex(bytes)| PublicKey::from_bytes(bytes)))
     }
 }

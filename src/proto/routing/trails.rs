@@ -11,7 +11,7 @@ use crate::{
     ids::{MessageId, NodeId},
 };
 
-/// The bounds of [`Trails`].
+/// The bounds of what is kept of the messages that are passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrailLimits {
     /// How long a trail is kept without an answer. No shorter than origins wait for one.

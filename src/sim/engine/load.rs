@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::world::{Shared, Way};
 use crate::{
+    clock::Clock,
     extension::PeerMessage,
-    overlay::{Delivery, Overlay, Routed},
+    overlay::{Delivery, Overlay, Published, Routed, Topic},
     sim::{
         measure::Outcome,
         network::{NodeIndex, SimNetwork},
@@ -28,7 +29,11 @@ impl PeerMessage for Load {
 }
 
 /// Takes the load at one node.
-struct Sink;
+struct Sink {
+    node: NodeIndex,
+    clock: Clock,
+    world: Shared,
+}
 
 impl Actor for Sink {
     type Context = Context<Self>;
@@ -40,12 +45,25 @@ impl Handler<Routed<Load>> for Sink {
     fn handle(&mut self, _: Routed<Load>, _: &mut Context<Self>) {}
 }
 
+impl Handler<Published<Load>> for Sink {
+    type Result = ();
+
+    fn handle(&mut self, load: Published<Load>, _: &mut Context<Self>) {
+        let now = self.clock.now().since_epoch();
+        self.world.borrow_mut().delivered(now, load.message.number, self.node, load.hops);
+    }
+}
+
 /// Has a new node take what is sent as load.
-pub(super) fn listen(net: &SimNetwork, node: NodeIndex, _world: &Shared) {
+pub(super) fn listen(net: &SimNetwork, node: NodeIndex, world: &Shared) {
     let Some(overlay) = net.overlay(node) else { return };
-    let sink = Sink.start();
-    if let Err(error) = overlay.register::<Load>(sink.recipient()) {
+    let sink = Sink { node, clock: overlay.node().clock(), world: Rc::clone(world) }.start();
+    if let Err(error) = overlay.register::<Load>(sink.clone().recipient()) {
         tracing::error!(node, %error, "a simulated node takes no load");
+    }
+    let subscribed = topic().map(|topic| overlay.subscribe::<Load>(&topic, sink.recipient()));
+    if !matches!(subscribed, Some(Ok(()))) {
+        tracing::error!(node, "a simulated node hears no broadcasts");
     }
 }
 
@@ -112,16 +130,39 @@ pub(super) fn cross(
 
 /// Publishes the message of this number; the world hears who gets it.
 pub(super) fn publish(
-    _net: &SimNetwork,
+    net: &SimNetwork,
     world: &Shared,
-    _origin: NodeIndex,
+    origin: NodeIndex,
     number: u64,
-    _bytes: usize,
+    bytes: usize,
 ) {
-    world.borrow_mut().refused(number);
+    let overlay = net.overlay(origin).cloned();
+    let (world, topic) = (Rc::clone(world), topic());
+    actix_rt::spawn(async move {
+        let published = match (overlay, topic) {
+            (Some(overlay), Some(topic)) => {
+                overlay.publish_with(&topic, &Load { number }, ballast(bytes)).await.is_ok()
+            }
+            _ => false,
+        };
+        if !published {
+            world.borrow_mut().refused(number);
+        }
+    });
 }
 
 /// How many copies of broadcasts these nodes have received so far.
-pub(super) async fn copies(_net: &SimNetwork, _nodes: &[NodeIndex]) -> u64 {
-    0
+pub(super) async fn copies(net: &SimNetwork, nodes: &[NodeIndex]) -> u64 {
+    let mut copies = 0;
+    for node in nodes {
+        if let Some(overlay) = net.overlay(*node) {
+            copies += overlay.stats().await.broadcast.gossip.received;
+        }
+    }
+    copies
+}
+
+/// What all messages to everybody are about.
+fn topic() -> Option<Topic> {
+    Topic::new("load").ok()
 }
