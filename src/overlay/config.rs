@@ -5,7 +5,12 @@ use std::time::Duration;
 use super::inbox::InboxLimits;
 use crate::{
     config::ConfigError,
-    proto::{plumtree::GossipConfig, routing::TrailLimits},
+    proto::{
+        owed::OwedLimits,
+        plumtree::GossipConfig,
+        routing::TrailLimits,
+        survey::{MAX_LIMIT, MAX_NODES},
+    },
 };
 
 /// The longest that a node may wait for an answer to a message: others keep its trail that long.
@@ -18,6 +23,8 @@ pub struct OverlayConfig {
     pub routing: RoutingConfig,
     /// Messages to everybody.
     pub gossip: GossipConfig,
+    /// Questions to many.
+    pub ask: AskConfig,
     /// What may wait for one registered actor.
     pub inbox: InboxLimits,
 }
@@ -52,14 +59,65 @@ impl Default for RoutingConfig {
     }
 }
 
+/// How questions to many are asked and answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskConfig {
+    /// How many of this node's questions may be open; more are not asked.
+    pub open: usize,
+    /// How many nodes are kept of one question; at most [`MAX_NODES`]. What further ones answer is
+    /// only counted.
+    pub nodes: usize,
+    /// What may wait in one question's [`Answers`](super::Answers); more is counted and dropped.
+    pub buffer: InboxLimits,
+    /// How many questions this node may ask at once. Others hear no more than
+    /// [`OwedLimits::burst`] of it.
+    pub burst: u32,
+    /// How many more each second.
+    pub per_second: u32,
+    /// How long a node waits at most, at random, before it answers, so that an asker does not get
+    /// thousands of answers in one moment.
+    pub spread: Duration,
+    /// How long an actor may take to answer before the asker is told that it has the question.
+    pub receipt_after: Duration,
+    /// What may be owed to others.
+    pub owed: OwedLimits,
+}
+
+impl Default for AskConfig {
+    /// 64 questions open, of 65,536 nodes each; 4,096 answers and 16 MiB waiting to be taken of each;
+    /// 100 questions at once and 5 more each second; answers within 250 ms, receipts after 1 s.
+    fn default() -> Self {
+        Self {
+            open: 64,
+            nodes: MAX_NODES,
+            buffer: InboxLimits { messages: 4096, bytes: 16 << 20 },
+            burst: 100,
+            per_second: 5,
+            spread: Duration::from_millis(250),
+            receipt_after: Duration::from_secs(1),
+            owed: OwedLimits::default(),
+        }
+    }
+}
+
 impl OverlayConfig {
     /// Whether it can work.
     ///
     /// # Errors
     /// It cannot, and what is wrong.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let Self { routing, gossip, inbox } = self;
+        let Self { routing, gossip, ask, inbox } = self;
         let nonzero = [
+            ("ask.open", ask.open > 0),
+            ("ask.nodes", ask.nodes > 0),
+            ("ask.buffer.messages", ask.buffer.messages > 0),
+            ("ask.burst", ask.burst > 0),
+            ("ask.per-second", ask.per_second > 0),
+            ("ask.receipt-after", !ask.receipt_after.is_zero()),
+            ("ask.owed.max", ask.owed.max > 0),
+            ("ask.owed.max-per-asker", ask.owed.max_per_asker > 0),
+            ("ask.owed.burst", ask.owed.burst > 0),
+            ("ask.owed.per-second", ask.owed.per_second > 0),
             ("routing.timeout", !routing.timeout.is_zero()),
             ("routing.sends.messages", routing.sends.messages > 0),
             ("routing.trails.max", routing.trails.max > 0),
@@ -83,6 +141,11 @@ impl OverlayConfig {
         if routing.timeout > MAX_TIMEOUT {
             return Err(ConfigError::TooLong { name: "routing.timeout", max: MAX_TIMEOUT });
         }
+        for (name, time) in [("ask.spread", ask.spread), ("ask.receipt-after", ask.receipt_after)] {
+            if time > MAX_LIMIT {
+                return Err(ConfigError::TooLong { name, max: MAX_LIMIT });
+            }
+        }
         Ok(())
     }
 }
@@ -100,5 +163,11 @@ mod tests {
         assert_eq!(error.to_string(), "routing.timeout must not be longer than 30s");
         config.routing.timeout = Duration::ZERO;
         assert_eq!(config.validate(), Err(ConfigError::Zero("routing.timeout")));
+        config.routing = RoutingConfig::default();
+        config.ask.spread = MAX_LIMIT * 2;
+        let error = config.validate().unwrap_err();
+        assert_eq!(error.to_string(), "ask.spread must not be longer than 10m");
+        config.ask = AskConfig { nodes: 0, ..AskConfig::default() };
+        assert_eq!(config.validate(), Err(ConfigError::Zero("ask.nodes")));
     }
 }

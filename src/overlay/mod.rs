@@ -6,9 +6,11 @@
 //! * **To one** ([`Overlay::send`]): a message goes from session to session towards the node it is
 //!   for, also to one that nobody can dial, and its outcome comes back. The type is a
 //!   [`PeerMessage`], as for a peer; its actor takes it as [`Routed`].
-//!
 //! * **To everybody** ([`Overlay::publish`]): a message goes to each node once, along a tree that
 //!   follows from the ids; actors take it as [`Published`], by its [`Topic`].
+//! * **To many, with answers** ([`Overlay::ask`]): a [`Question`] goes to all nodes, or to those with
+//!   certain tags; their actors take it as [`Asked`], and what they answer comes back one by one, with
+//!   an [`Account`] at the end.
 //!
 //! What is sent is signed with the node's key and, for one node, sealed for that node's
 //! ([`envelope`]), so those who pass it on can neither read nor alter it.
@@ -51,6 +53,7 @@
 //! # }
 //! ```
 
+mod ask;
 mod config;
 pub mod envelope;
 mod gossip;
@@ -60,11 +63,18 @@ mod routing;
 use std::sync::Arc;
 
 pub use self::{
-    config::{MAX_TIMEOUT, OverlayConfig, RoutingConfig},
+    ask::{
+        AnsweringStats, Answers, AskStats, Asked, AskingStats, Audience, Question, Refusal, Reply,
+        Response,
+    },
+    config::{AskConfig, MAX_TIMEOUT, OverlayConfig, RoutingConfig},
     gossip::{BroadcastStats, GOSSIP, PublishError, Published, SubscribeError, Topic, TopicError},
     routing::{Delivered, Delivery, ROUTE, Routed, RoutingStats, Undelivered},
 };
-pub use crate::proto::plumtree::GossipConfig;
+pub use crate::proto::{
+    plumtree::GossipConfig,
+    survey::{Account, Ending, Unasked},
+};
 use crate::{
     NodeHandle,
     ids::NodeId,
@@ -87,6 +97,7 @@ struct Inner {
     node: NodeHandle,
     routing: routing::Handle,
     gossip: gossip::Handle,
+    ask: ask::Handle,
 }
 
 /// What was done so far, in numbers.
@@ -96,6 +107,8 @@ pub struct OverlayStats {
     pub routing: RoutingStats,
     /// Messages to everybody.
     pub broadcast: BroadcastStats,
+    /// Questions to many.
+    pub ask: AskStats,
 }
 
 impl Overlay {
@@ -111,7 +124,8 @@ impl Overlay {
         let node = builder.feature(ROUTE).feature(GOSSIP).start().await?;
         let routing = routing::Handle::start(&node, &config).await;
         let gossip = gossip::Handle::start(&node, &config).await;
-        Ok(Self { inner: Arc::new(Inner { node, routing, gossip }) })
+        let ask = ask::Handle::over(&node, &config, &routing, &gossip);
+        Ok(Self { inner: Arc::new(Inner { node, routing, gossip, ask }) })
     }
 
     /// The node.
@@ -128,13 +142,18 @@ impl Overlay {
 
     /// What was done so far. All zeros when the overlay has stopped.
     pub async fn stats(&self) -> OverlayStats {
-        let Inner { routing, gossip, .. } = &*self.inner;
-        OverlayStats { routing: routing.stats().await, broadcast: gossip.stats().await }
+        let Inner { routing, gossip, ask, .. } = &*self.inner;
+        OverlayStats {
+            routing: routing.stats().await,
+            broadcast: gossip.stats().await,
+            ask: ask.stats().await,
+        }
     }
 
     /// Stops the overlay's actors, then the node ([`NodeHandle::stop`]). Whoever waits for an outcome
-    /// is told [`Undelivered::Stopped`].
+    /// is told [`Undelivered::Stopped`], and questions end with [`Ending::Stopped`].
     pub async fn stop(&self) {
+        self.inner.ask.stop().await;
         self.inner.routing.stop().await;
         self.inner.gossip.stop().await;
         self.inner.node.stop().await;

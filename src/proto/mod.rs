@@ -7,7 +7,8 @@
 //!
 //! One connection is a [`link`]; who is connected is the [`peer_table`]; what is known of
 //! addresses is the [`address_book`]; whom to dial, ask and tell is decided by the [`explorer`].
-//! Where a message to a node that is no peer goes next is decided by [`routing`].
+//! Where a message to a node that is no peer goes next is decided by [`routing`]; what became of a
+//! question to many is kept by [`survey`], and what is owed to those who asked by [`owed`].
 
 pub mod address_book;
 pub mod address_entry;
@@ -27,6 +28,7 @@ pub mod journal;
 pub mod keys;
 pub mod link;
 pub mod liveness;
+pub mod owed;
 pub mod own_address;
 pub mod peer_table;
 pub mod plumtree;
@@ -36,6 +38,7 @@ pub mod redial;
 pub mod replay;
 pub mod routing;
 pub mod stall;
+pub mod survey;
 pub mod token_bucket;
 
 #[cfg(test)]

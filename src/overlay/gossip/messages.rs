@@ -38,6 +38,12 @@ impl Topic {
         if is_good { Ok(Self(name.into())) } else { Err(TopicError) }
     }
 
+    /// A topic of the overlay's own, of a name that is one.
+    pub(in crate::overlay) fn reserved(name: &'static str) -> Self {
+        debug_assert!(Self::new(name).is_ok());
+        Self(name.into())
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -21,14 +21,14 @@ use self::{
     messages::{Count, Gossip, Graft, Ihave, Prune, Publish, Stop},
     subscribers::Subscribers,
 };
-use super::{Overlay, OverlayConfig, inbox::InboxLimits};
+use super::{Overlay, OverlayConfig, ask, inbox::InboxLimits};
 use crate::{NodeHandle, PeerMessage, ids::MessageId, wire::EncodeError};
 
 /// The feature of a hello whose speaker passes broadcasts on.
 pub const GOSSIP: &str = "gossip";
 
 /// The way to the gossiper.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Handle {
     gossiper: Addr<Gossiper>,
     subscribers: Arc<Subscribers>,
@@ -61,6 +61,31 @@ impl Handle {
             tracing::debug!(%gone, "already ended");
         }
     }
+
+    pub(super) async fn publish<M: PeerMessage>(
+        &self,
+        topic: &Topic,
+        message: &M,
+        attachment: Bytes,
+    ) -> Result<MessageId, PublishError> {
+        let encoded = message.encode().map_err(|error| match error {
+            EncodeError::TooLarge(_) | EncodeError::AttachmentTooLarge(_) => PublishError::TooLarge,
+            EncodeError::NotAnObject(_) => PublishError::NotEncodable,
+        })?;
+        let line = encoded.bytes();
+        let line = line.slice(..line.len().saturating_sub(1));
+        let publish = Publish { topic: topic.clone(), line, attachment };
+        let published = self.gossiper.send(publish).await;
+        published.unwrap_or(Err(PublishError::Stopped))
+    }
+
+    pub(super) fn subscribe<M: PeerMessage>(
+        &self,
+        topic: &Topic,
+        actor: Recipient<Published<M>>,
+    ) -> Result<(), SubscribeError> {
+        self.subscribers.add(topic, actor, self.inbox)
+    }
 }
 
 impl Overlay {
@@ -91,15 +116,7 @@ impl Overlay {
         message: &M,
         attachment: Bytes,
     ) -> Result<MessageId, PublishError> {
-        let encoded = message.encode().map_err(|error| match error {
-            EncodeError::TooLarge(_) | EncodeError::AttachmentTooLarge(_) => PublishError::TooLarge,
-            EncodeError::NotAnObject(_) => PublishError::NotEncodable,
-        })?;
-        let line = encoded.bytes();
-        let line = line.slice(..line.len().saturating_sub(1));
-        let publish = Publish { topic: topic.clone(), line, attachment };
-        let published = self.inner.gossip.gossiper.send(publish).await;
-        published.unwrap_or(Err(PublishError::Stopped))
+        self.inner.gossip.publish(topic, message, attachment).await
     }
 
     /// Has the messages of type `M` that other nodes publish on a topic handed to an actor, from now
@@ -113,12 +130,14 @@ impl Overlay {
         topic: &Topic,
         actor: Recipient<Published<M>>,
     ) -> Result<(), SubscribeError> {
-        let Handle { subscribers, inbox, .. } = &self.inner.gossip;
-        subscribers.add(topic, actor, *inbox)
+        self.inner.gossip.subscribe(topic, actor)
     }
 
-    /// Ends every subscription to a topic. The node goes on passing its messages on.
+    /// Ends every subscription to a topic. The node goes on passing its messages on. The overlay's own
+    /// topic, by which questions come ([`Overlay::ask`]), is left alone.
     pub fn unsubscribe(&self, topic: &Topic) {
-        self.inner.gossip.subscribers.remove(topic);
+        if *topic != ask::topic() {
+            self.inner.gossip.subscribers.remove(topic);
+        }
     }
 }

@@ -38,7 +38,7 @@ use crate::{
 pub const ROUTE: &str = "route";
 
 /// The way to the router.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Handle {
     router: Addr<Router>,
     takers: Arc<Takers>,
@@ -72,7 +72,16 @@ impl Handle {
         }
     }
 
-    async fn send(&self, to: NodeId, line: Bytes, attachment: Bytes) -> Delivery {
+    /// Has the overlay's own messages of a type handed to one of its actors.
+    pub(super) fn register<M: PeerMessage>(
+        &self,
+        actor: Recipient<Routed<M>>,
+    ) -> Result<(), RegisterError> {
+        self.takers.register(actor, self.inbox)
+    }
+
+    /// Sends the line of a message, without its newline, and what goes along with it.
+    pub(super) async fn send(&self, to: NodeId, line: Bytes, attachment: Bytes) -> Delivery {
         let len = line.len() + attachment.len();
         if len + SEALED_OVERHEAD > MAX_ATTACHMENT {
             return Err(Undelivered::TooLarge);
@@ -95,8 +104,7 @@ impl Overlay {
         &self,
         actor: Recipient<Routed<M>>,
     ) -> Result<(), RegisterError> {
-        let Handle { takers, inbox, .. } = &self.inner.routing;
-        takers.register(actor, *inbox)
+        self.inner.routing.register(actor)
     }
 
     /// Sends a message to a node, wherever in the network it is, and tells what became of it: that the

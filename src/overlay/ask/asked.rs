@@ -1,0 +1,257 @@
+//! What comes to the actors that answer.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use bytes::Bytes;
+use parking_lot::RwLock;
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+use super::messages::{Settled, code, without_newline};
+use crate::{
+    clock::Moment,
+    extension::{PeerMessage, RegisterError, check_msgtype},
+    ids::NodeId,
+    overlay::inbox::{Inbox, InboxLimits, Permit},
+    wire::EncodeError,
+};
+
+/// A message that asks for an answer.
+///
+/// ```
+/// use peerage::{PeerMessage, overlay::Question};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct FreeSpace {}
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Space {
+///     bytes: u64,
+/// }
+///
+/// impl PeerMessage for FreeSpace {
+///     const MSGTYPE: &'static str = "free-space";
+/// }
+///
+/// impl PeerMessage for Space {
+///     const MSGTYPE: &'static str = "space";
+/// }
+///
+/// impl Question for FreeSpace {
+///     type Answer = Space;
+/// }
+/// ```
+pub trait Question: PeerMessage {
+    /// What answers it.
+    type Answer: PeerMessage;
+}
+
+/// A question that another node asks, as its actor gets it: to be answered or refused once. One that
+/// is dropped is refused as `dropped`.
+///
+/// While it is alive it takes a place in its actor's inbox; when that is full, askers are told
+/// `busy`.
+#[derive(Debug)]
+pub struct Asked<Q> {
+    /// The question.
+    pub question: Q,
+    /// Who asks.
+    pub from: NodeId,
+    /// Whether that is proven. It always is, unless this node has no key itself.
+    pub proven: bool,
+    /// In how many steps it came.
+    pub hops: u8,
+    /// When it ends: an answer after that is in vain.
+    pub until: Moment,
+    replier: Replier,
+}
+
+impl<Q: Question> Asked<Q> {
+    /// Answers.
+    ///
+    /// # Errors
+    /// The answer cannot be put on the wire; the asker is told that it is refused, as `too-large` or
+    /// `not-encodable`.
+    pub fn answer(mut self, answer: &Q::Answer) -> Result<(), EncodeError> {
+        match answer.encode() {
+            Ok(encoded) => {
+                self.replier.settle(Settled::Answer(without_newline(&encoded)));
+                Ok(())
+            }
+            Err(error) => {
+                let why = match error {
+                    EncodeError::TooLarge(_) | EncodeError::AttachmentTooLarge(_) => "too-large",
+                    EncodeError::NotAnObject(_) => "not-encodable",
+                };
+                self.replier.settle(Settled::Refusal(why.into()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Says that there is no answer and why: a code, of which at most 64 bytes are told.
+    pub fn refuse(mut self, why: &str) {
+        self.replier.settle(Settled::Refusal(code(why)));
+    }
+
+    /// A question that nobody asked, for tests that play the overlay: proven, from one step away and
+    /// without an end. What it is answered with, or the reason why not, is received behind it.
+    ///
+    /// # Panics
+    /// The one who answers does if the answer does not survive the wire.
+    #[must_use]
+    pub fn mock(
+        question: Q,
+        from: NodeId,
+    ) -> (Self, oneshot::Receiver<Result<Q::Answer, Box<str>>>) {
+        let (sender, receiver) = oneshot::channel();
+        let replier = Replier::new(Permit::free(), move |settled| {
+            let said = match settled {
+                Settled::Answer(line) => match serde_json::from_slice(&line) {
+                    Ok(answer) => Ok(answer),
+                    Err(error) => Err(code(&error.to_string())),
+                },
+                Settled::Refusal(why) => Err(why),
+            };
+            // The test may not care.
+            let _received = sender.send(said);
+        });
+        let until = Moment::after(Duration::MAX);
+        (Self { question, from, proven: true, hops: 1, until, replier }, receiver)
+    }
+}
+
+impl<Q: 'static> Message for Asked<Q> {
+    type Result = ();
+}
+
+/// The one answer to a question.
+pub(super) struct Replier {
+    then: Option<Box<dyn FnOnce(Settled) + Send>>,
+    #[expect(dead_code, reason = "held for its drop")]
+    permit: Permit,
+}
+
+impl Replier {
+    fn new(permit: Permit, then: impl FnOnce(Settled) + Send + 'static) -> Self {
+        Self { then: Some(Box::new(then)), permit }
+    }
+
+    fn settle(&mut self, settled: Settled) {
+        if let Some(then) = self.then.take() {
+            then(settled);
+        }
+    }
+}
+
+impl Drop for Replier {
+    fn drop(&mut self) {
+        self.settle(Settled::Refusal("dropped".into()));
+    }
+}
+
+impl fmt::Debug for Replier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Replier(open: {})", self.then.is_some())
+    }
+}
+
+/// Why a question is not handed to an actor: a code for its asker.
+pub(super) type NotHanded = &'static str;
+
+/// A question on its way to its actor.
+pub(super) struct Arriving {
+    /// Its type's line.
+    pub(super) line: Bytes,
+    pub(super) from: NodeId,
+    pub(super) proven: bool,
+    pub(super) hops: u8,
+    pub(super) until: Moment,
+}
+
+/// One msgtype's way to its actor.
+trait Responder: Send + Sync {
+    fn hand(
+        &self,
+        arriving: &Arriving,
+        then: Box<dyn FnOnce(Settled) + Send>,
+    ) -> Result<(), NotHanded>;
+
+    fn is_alive(&self) -> bool;
+}
+
+struct Typed<Q: Send + 'static> {
+    to: Recipient<Asked<Q>>,
+    inbox: Inbox,
+}
+
+impl<Q: Question> Responder for Typed<Q> {
+    fn hand(
+        &self,
+        arriving: &Arriving,
+        then: Box<dyn FnOnce(Settled) + Send>,
+    ) -> Result<(), NotHanded> {
+        if !self.to.connected() {
+            return Err("nobody");
+        }
+        let permit = self.inbox.admit(arriving.line.len()).ok_or("busy")?;
+        let question = serde_json::from_slice(&arriving.line).or(Err("bad-payload"))?;
+        let Arriving { from, proven, hops, until, .. } = *arriving;
+        let replier = Replier::new(permit, then);
+        self.to.do_send(Asked { question, from, proven, hops, until, replier });
+        Ok(())
+    }
+
+    fn is_alive(&self) -> bool {
+        self.to.connected()
+    }
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    msgtype: Cow<'a, str>,
+}
+
+/// Which actor answers what. Written when one is registered, read by the respondent.
+#[derive(Default)]
+pub(super) struct Responders {
+    by_msgtype: RwLock<BTreeMap<&'static str, Arc<dyn Responder>>>,
+}
+
+impl Responders {
+    pub(super) fn register<Q: Question>(
+        &self,
+        to: Recipient<Asked<Q>>,
+        limits: InboxLimits,
+    ) -> Result<(), RegisterError> {
+        check_msgtype(Q::MSGTYPE)?;
+        let mut responders = self.by_msgtype.write();
+        if responders.get(Q::MSGTYPE).is_some_and(|responder| responder.is_alive()) {
+            return Err(RegisterError::Taken);
+        }
+        responders.insert(Q::MSGTYPE, Arc::new(Typed { to, inbox: Inbox::new(limits) }));
+        drop(responders);
+        Ok(())
+    }
+
+    /// Hands a question to its actor. Unless that fails, `then` is called exactly once, with what the
+    /// actor makes of it.
+    pub(super) fn hand(
+        &self,
+        arriving: &Arriving,
+        then: Box<dyn FnOnce(Settled) + Send>,
+    ) -> Result<(), NotHanded> {
+        let Named { msgtype } = serde_json::from_slice(&arriving.line).or(Err("bad-payload"))?;
+        let responder = self.by_msgtype.read().get(&*msgtype).cloned();
+        responder.ok_or("nobody")?.hand(arriving, then)
+    }
+}
+
+impl fmt::Debug for Responders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_msgtype.read().keys()).finish()
+    }
+}
