@@ -112,16 +112,17 @@ pub struct SessionConfig {
     pub handshake_timeout: Duration,
     /// Frames waiting for one peer; beyond it sending is refused as outbox-full.
     pub outbox_frames: usize,
-    /// Bytes waiting for one peer; beyond it sending is refused as outbox-full. At least the longest
-    /// line, 64 KiB.
+    /// Bytes waiting for one peer, attachments included; beyond it sending is refused as outbox-full,
+    /// but one message of any size may always wait. At least the longest line, 64 KiB.
     pub outbox_bytes: usize,
     /// A peer that takes no byte for this long while some wait, or whose outbox stays full for
     /// this long, is closed with `slow`.
     pub stall_timeout: Duration,
     /// How long a closing session may take to hand over its last frames.
     pub close_grace: Duration,
-    /// Bytes of one session's messages that actors have not finished with; beyond it the session is
-    /// not read until half of them are done. At least the longest line, 64 KiB.
+    /// Bytes of one session's messages that actors have not finished with, attachments included;
+    /// beyond it the session is not read until half of them are done. A longer message counts as all
+    /// there is of it. At least the longest line, 64 KiB.
     pub undelivered_bytes: usize,
     /// Lines taken from one session at once after a quiet time; beyond it the session is read no
     /// faster than `messages_per_second`.
