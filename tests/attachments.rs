@@ -72,12 +72,7 @@ async fn attachments_of_every_length_arrive_whole_both_ways_and_in_order() {
     assert_eq!(a.dial(place(&b)).await, Ok(b.id()));
     until("both have a session", async || b.peer(a.id()).is_some()).await;
     assert_eq!(a.peers().await[0].channel.security, ChannelSecurity::Encrypted);
-    tokio::join!(
-        send_all(&a, b.id()),
-        send_all(&b, a.id()),
-        check_all(&at_a),
-        check_all(&at_b),
-    );
+    tokio::join!(send_all(&a, b.id()), send_all(&b, a.id()), check_all(&at_a), check_all(&at_b),);
     a.stop().await;
     b.stop().await;
 }

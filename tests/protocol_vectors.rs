@@ -15,10 +15,11 @@ use bytes::Bytes;
 use peerage::{
     CloseReason, HostPort, Node, NodeConfig, NodeHandle, NodeKey,
     overlay::{
-        MAX_TIMEOUT, OverlayConfig,
+        Gossip, Graft, Ihave, MAX_TIMEOUT, OverlayConfig, Prune,
         envelope::{self, Letter, Purpose},
     },
     proto::{
+        plumtree::MAX_IDS,
         presence::PRESENCE_INTERVAL,
         replay::MAX_SKEW,
         routing::{Head, MAX_HOPS, MAX_TRIES, Reply},
@@ -329,12 +330,17 @@ fn the_examples_of_the_overlay_are_its_messages() {
         let read = match &*msgtype {
             "route" => serde_json::to_value(serde_json::from_str::<Head>(line).unwrap()),
             "routed" => serde_json::to_value(serde_json::from_str::<Reply>(line).unwrap()),
+            "gossip" => serde_json::to_value(serde_json::from_str::<Gossip>(line).unwrap()),
+            "ihave" => serde_json::to_value(serde_json::from_str::<Ihave>(line).unwrap()),
+            "graft" => serde_json::to_value(serde_json::from_str::<Graft>(line).unwrap()),
+            "prune" => serde_json::to_value(serde_json::from_str::<Prune>(line).unwrap()),
             other => panic!("{other}: {line}"),
         };
         shown.as_object_mut().unwrap().remove("msgtype");
         shown.as_object_mut().unwrap().remove("attach");
         assert_eq!(read.unwrap(), shown);
-        assert_eq!(attach > 0, msgtype == "route" && shown["key"].is_null(), "{line}");
+        let has_body = msgtype == "gossip" || (msgtype == "route" && shown["key"].is_null());
+        assert_eq!(attach > 0, has_body, "{line}");
     }
 }
 
@@ -379,6 +385,14 @@ fn what_is_inside_a_message_is_what_the_document_says() {
         let proof = envelope::prove(&letter.token, outcome, why);
         assert_eq!(hex::encode(proof), hex::encode(&vectors[name]), "{name}");
     }
+    let blob = letter.sign(Some(&origin), from, &Purpose::Gossip { topic: "tea" });
+    let id = envelope::gossip_id(from, "tea", &blob).to_string();
+    let told: Vec<_> = blocks("vectors-broadcast").concat();
+    let told: Vec<_> = told.iter().filter_map(|line| line.split_once(' ')).collect();
+    assert_eq!(
+        told.iter().map(|(_, digits)| digits.trim()).collect::<Vec<_>>(),
+        [hex::encode(blob).as_str(), &id]
+    );
 }
 
 // --- The transcripts ----------------------------------------------------------------------------
@@ -483,7 +497,8 @@ fn the_limits_are_those_of_the_default_configuration() {
 
 #[test]
 fn the_limits_of_the_overlay_are_those_of_its_default_configuration() {
-    let OverlayConfig { routing, inbox, .. } = OverlayConfig::default();
+    let OverlayConfig { routing, gossip, inbox, .. } = OverlayConfig::default();
+    let ms = |time: Duration| format!("{} ms", time.as_millis());
     let secs = |time: Duration| format!("{} s", time.as_secs());
     let expected = [
         ("steps of a message on one of its origin's ways", MAX_HOPS.to_string()),
@@ -500,6 +515,19 @@ fn the_limits_of_the_overlay_are_those_of_its_default_configuration() {
         ("bytes waiting for one actor", inbox.bytes.to_string()),
         ("own messages under way", routing.sends.messages.to_string()),
         ("bytes of own messages under way", routing.sends.bytes.to_string()),
+        ("messages that a node publishes at once", gossip.publish_burst.to_string()),
+        ("messages that a node publishes per second", gossip.publish_per_second.to_string()),
+        ("origins whose rate is known", gossip.origins.to_string()),
+        ("published messages that are remembered", gossip.taken.to_string()),
+        ("time that published messages are kept", secs(gossip.keep_for)),
+        ("published messages that are kept", gossip.keep_messages.to_string()),
+        ("bytes of published messages that are kept", gossip.keep_bytes.to_string()),
+        ("neighbours that a message is announced to", gossip.announce_to.to_string()),
+        ("time that announcements gather", ms(gossip.announce_every)),
+        ("time between comparisons", secs(gossip.compare_every)),
+        ("time that a message has to come by itself", ms(gossip.graft_after)),
+        ("time for an answer to that", ms(gossip.graft_retry)),
+        ("ids of an announcement or a question", MAX_IDS.to_string()),
     ];
     let documented: Vec<_> =
         table("Limits of the overlay").iter().map(|row| (row[0], row[1].to_owned())).collect();

@@ -16,6 +16,8 @@
 //! | all | journal | [`Decision`](crate::proto::journal::Decision) | its mailbox; what is over is counted |
 //! | anybody | the overlay's router | messages to any node | its permits for what is under way |
 //! | the overlay's router | registered actors | [`Routed`](crate::overlay::Routed) | the actor's inbox |
+//! | anybody | the overlay's gossiper | messages to everybody | those who wait for the answer |
+//! | the overlay's gossiper | subscribed actors | [`Published`](crate::overlay::Published) | the actor's inbox |
 //! | anybody | a session's outbox | encoded frames, past the mailbox | frames and bytes |
 
 pub mod dialer;

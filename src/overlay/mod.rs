@@ -68,7 +68,10 @@ pub use self::{
         Response,
     },
     config::{AskConfig, MAX_TIMEOUT, OverlayConfig, RoutingConfig},
-    gossip::{BroadcastStats, GOSSIP, PublishError, Published, SubscribeError, Topic, TopicError},
+    gossip::{
+        BroadcastStats, GOSSIP, Gossip, Graft, Ihave, Prune, PublishError, Published,
+        SubscribeError, Topic, TopicError,
+    },
     routing::{Delivered, Delivery, ROUTE, Routed, RoutingStats, Undelivered},
 };
 pub use crate::proto::{

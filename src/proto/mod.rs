@@ -7,8 +7,9 @@
 //!
 //! One connection is a [`link`]; who is connected is the [`peer_table`]; what is known of
 //! addresses is the [`address_book`]; whom to dial, ask and tell is decided by the [`explorer`].
-//! Where a message to a node that is no peer goes next is decided by [`routing`]; what became of a
-//! question to many is kept by [`survey`], and what is owed to those who asked by [`owed`].
+//! Where a message to a node that is no peer goes next is decided by [`routing`], and to whom one to
+//! everybody is handed by [`plumtree`]; what became of a question to many is kept by [`survey`], and
+//! what is owed to those who asked by [`owed`].
 
 pub mod address_book;
 pub mod address_entry;

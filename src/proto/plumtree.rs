@@ -127,7 +127,7 @@ pub enum Output<B> {
     /// Tell a neighbour that what it sent was here before.
     Prune(NodeId),
     /// Keep this decision.
-    Note(Decision),
+    Note(Box<Decision>),
 }
 
 /// What has happened, counted from the start.
@@ -228,6 +228,11 @@ impl<B: Clone> Plumtree<B> {
         self.neighbours.remove(self.me.distance(peer));
     }
 
+    /// Whether this node may publish one more message now.
+    pub fn may_publish(&mut self, now: Moment) -> bool {
+        self.own.tokens(now) > 0
+    }
+
     /// Publishes a message of this node's own, which takes so many bytes to keep and to send.
     ///
     /// # Errors
@@ -276,7 +281,8 @@ impl<B: Clone> Plumtree<B> {
         if self.origins.is_news(head.origin) {
             let note = Decision::new(now, Kind::Throttled, "broadcast-rate").peer(head.origin);
             let rate = self.config.publish_per_second;
-            out.push(Output::Note(note.number("messages-per-second", rate.into())));
+            let note = note.number("messages-per-second", rate.into());
+            out.push(Output::Note(Box::new(note)));
         }
         Verdict::OverRate
     }
@@ -350,7 +356,7 @@ impl<B: Clone> Plumtree<B> {
         self.cache.insert(now, id, kept);
         self.pending.push(Pending { id, duty, left_out, from, lost_beyond });
         if self.pending.len() >= MAX_IDS {
-            self.announce_pending(now, out);
+            self.announce_pending(out);
         } else if self.announce_due.is_none() {
             self.announce_due = Some(now + self.config.announce_every);
         }
@@ -461,7 +467,7 @@ impl<B: Clone> Plumtree<B> {
     /// Does what is due.
     pub fn tick(&mut self, now: Moment, out: &mut Vec<Output<B>>) {
         if self.announce_due.is_some_and(|due| due <= now) {
-            self.announce_pending(now, out);
+            self.announce_pending(out);
         }
         if self.compare_due.is_some_and(|due| due <= now) {
             self.compare(now, out);
@@ -504,7 +510,7 @@ impl<B: Clone> Plumtree<B> {
     }
 
     /// Announces what has gathered.
-    fn announce_pending(&mut self, now: Moment, out: &mut Vec<Output<B>>) {
+    fn announce_pending(&mut self, out: &mut Vec<Output<B>>) {
         self.announce_due = None;
         let mut by_lot: Vec<u128> = self.neighbours.distances().collect();
         by_lot.shuffle(&mut self.rng);
@@ -530,6 +536,12 @@ impl<B: Clone> Plumtree<B> {
     /// The neighbours, nearest first.
     pub fn neighbours(&self) -> impl Iterator<Item = NodeId> {
         self.neighbours.distances().map(|distance| at_distance(self.me, distance))
+    }
+
+    /// How many messages are known to be missing.
+    #[must_use]
+    pub fn n_missing(&self) -> usize {
+        self.missing.len()
     }
 
     /// How much is kept: messages, and their bytes.

@@ -338,7 +338,7 @@ impl Net {
         let (mut due, mut missed, mut copies, mut deliveries) = (0, 0, 0, 0);
         let (mut hops, mut last_hops, mut slowest) = (0, 0, Duration::ZERO);
         for trace in self.traces.values() {
-            for (_, n) in &self.alive {
+            for n in self.alive.values() {
                 // Those alive throughout.
                 if *n != trace.origin && self.members[*n].since <= trace.made {
                     due += 1;
@@ -491,7 +491,9 @@ fn a_network_of_a_dozen_takes_one_hop() {
     let mut net = Net::empty(5, GossipConfig::default());
     for n in 0..12 {
         net.add();
-        (0..n).for_each(|other| drop(net.connect(n, other)));
+        for other in 0..n {
+            net.connect(n, other);
+        }
     }
     for origin in 0..12 {
         net.publish(origin);
@@ -504,7 +506,7 @@ fn a_network_of_a_dozen_takes_one_hop() {
 #[test]
 fn halves_that_were_apart_catch_up_when_they_meet() {
     let mut net = Net::new(200, 11);
-    let is_left = |n: usize| n % 2 == 0;
+    let is_left = |n: usize| n.is_multiple_of(2);
     let across: Vec<_> = (0..200)
         .flat_map(|of| net.members[of].sessions.keys().map(move |other| (of, *other)))
         .filter(|(of, other)| of < other && is_left(*of) != is_left(*other))
@@ -559,7 +561,9 @@ proptest! {
         let mut net = Net::empty(seed, config);
         net.doubled = doubled;
         let n = tree.len() + 1;
-        (0..n).for_each(|_| drop(net.add()));
+        for _ in 0..n {
+            net.add();
+        }
         let tree = tree.iter().enumerate().map(|(at, to)| (at + 1, to % (at + 1)));
         let more = more.into_iter().filter(|(a, b)| a != b && *a < n && *b < n);
         let graph: Vec<_> = tree.chain(more).collect();

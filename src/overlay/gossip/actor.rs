@@ -16,19 +16,25 @@ use super::{
     subscribers::Subscribers,
 };
 use crate::{
-    CloseReason, NodeHandle, PeerEvent, PeerHandle, PeerMessage, Received,
+    CloseReason, NodeHandle, PeerEvent, PeerHandle, PeerMessage, Received, SendError,
     clock::Moment,
     ids::{MessageId, NodeId},
     overlay::envelope::{Letter, Purpose, SIGNED_OVERHEAD, gossip_id, made_at},
     proto::{
         journal::{Decision, Kind},
         plumtree::{Duty, GossipConfig, Head, LEVELS, Output, Plumtree, Verdict},
+        replay::millis,
+        token_bucket::TokenBucket,
     },
     wire::{Encoded, MAX_ATTACHMENT},
 };
 
 /// After so many messages of peers, others of the thread get their turn.
 const YIELD_EVERY: usize = 64;
+
+/// Notes about what subscribers missed or could not read, which anybody in the network can cause: so
+/// many at once, then one a second.
+const NOTES: u32 = 16;
 
 /// What a message is kept and sent by.
 #[derive(Debug)]
@@ -48,6 +54,7 @@ pub(super) struct Gossiper {
     peers: BTreeMap<NodeId, PeerHandle>,
     subscribers: Arc<Subscribers>,
     stats: BroadcastStats,
+    notes: TokenBucket,
     /// Messages of peers handled since the start.
     handled: usize,
     timer: Option<(Moment, SpawnHandle)>,
@@ -59,8 +66,8 @@ impl Gossiper {
         subscribers: Arc<Subscribers>,
         config: GossipConfig,
     ) -> Self {
-        let mut rng = node.rng();
-        let machine = Plumtree::new(node.id(), config, rng.random(), node.clock().now());
+        let (mut rng, now) = (node.rng(), node.clock().now());
+        let machine = Plumtree::new(node.id(), config, rng.random(), now);
         Self {
             rng,
             machine,
@@ -68,6 +75,7 @@ impl Gossiper {
             peers: BTreeMap::new(),
             subscribers,
             stats: BroadcastStats::default(),
+            notes: TokenBucket::new(NOTES, 1, now),
             handled: 0,
             timer: None,
             node,
@@ -79,16 +87,16 @@ impl Gossiper {
     }
 
     /// Does what the machine wants done, then sets the timer to what it wants next.
-    fn apply(&mut self, ctx: &mut Context<Self>) {
+    fn apply(&mut self, now: Moment, ctx: &mut Context<Self>) {
         let mut outputs = std::mem::take(&mut self.outputs);
         for output in outputs.drain(..) {
             match output {
-                Output::Push { id, hops, body, to } => self.push(id, hops, &body, &to),
+                Output::Push { id, hops, body, to } => self.push(now, id, hops, &body, &to),
                 Output::Announce(to, ids) => self.tell(to, &Ihave { ids, compare: false }),
                 Output::Compare(to, ids) => self.tell(to, &Ihave { ids, compare: true }),
                 Output::Graft(to, ids) => self.tell(to, &Graft { ids }),
                 Output::Prune(to) => self.tell(to, &Prune {}),
-                Output::Note(decision) => self.node.note(decision),
+                Output::Note(decision) => self.node.note(*decision),
             }
         }
         // The room is kept for the next message.
@@ -96,8 +104,16 @@ impl Gossiper {
         self.arm(ctx);
     }
 
-    /// Sends a message to some, who share its bytes.
-    fn push(&mut self, id: MessageId, hops: u8, parcel: &Parcel, to: &[(NodeId, Duty)]) {
+    /// Sends a message to some, who share its bytes. Several may have the same to see to: what they
+    /// are sent is encoded once.
+    fn push(
+        &mut self,
+        now: Moment,
+        id: MessageId,
+        hops: u8,
+        parcel: &Parcel,
+        to: &[(NodeId, Duty)],
+    ) {
         let Parcel { origin, topic, blob } = parcel;
         let mut line = Gossip {
             id,
@@ -107,35 +123,43 @@ impl Gossiper {
             depth: LEVELS,
             beside: Vec::new(),
         };
+        let mut encoded: Vec<(Duty, Encoded)> = Vec::new();
         for (peer, duty) in to {
-            line.depth = duty.depth();
-            line.beside.clear();
-            line.beside.extend(duty.beside());
-            match line.encode_with(blob.clone()) {
-                Ok(frame) => self.send(*peer, &frame),
-                Err(error) => tracing::error!(%error, "own frame not encoded"),
+            if !encoded.iter().any(|(known, _)| known == duty) {
+                line.depth = duty.depth();
+                line.beside.clear();
+                line.beside.extend(duty.beside());
+                match line.encode_with(blob.clone()) {
+                    Ok(frame) => encoded.push((*duty, frame)),
+                    Err(error) => tracing::error!(%error, "own frame not encoded"),
+                }
+            }
+            if let Some((_, frame)) = encoded.iter().find(|(known, _)| known == duty)
+                && self.send(*peer, frame) == Err(SendError::OutboxFull)
+            {
+                // Others tell it, and those behind it. What follows goes to others first.
+                self.machine.pruned(now, *peer);
             }
         }
     }
 
     fn tell<M: PeerMessage>(&mut self, peer: NodeId, message: &M) {
         match message.encode() {
-            Ok(frame) => self.send(peer, &frame),
+            // What a full outbox refuses others will announce, or this node when it is asked.
+            Ok(frame) => drop(self.send(peer, &frame)),
             Err(error) => tracing::error!(%error, "own frame not encoded"),
         }
     }
 
-    /// What a full outbox refuses others will announce, or this node when it is asked.
-    fn send(&mut self, peer: NodeId, frame: &Encoded) {
-        let sent = self.peers.get(&peer).map(|peer| peer.send_encoded(frame));
-        if sent != Some(Ok(())) {
-            self.stats.refused += 1;
-        }
+    fn send(&mut self, peer: NodeId, frame: &Encoded) -> Result<(), SendError> {
+        let peer = self.peers.get(&peer).ok_or(SendError::NoSuchPeer);
+        let sent = peer.and_then(|peer| peer.send_encoded(frame));
+        self.stats.refused += u64::from(sent.is_err());
+        sent
     }
 
     /// A message came.
-    fn take_in(&mut self, from: &PeerHandle, gossip: &Gossip, blob: &Bytes) {
-        let now = self.now();
+    fn take_in(&mut self, now: Moment, from: &PeerHandle, gossip: &Gossip, blob: &Bytes) {
         let Some(made) = made_at(blob) else { return self.forged(now, from, "malformed") };
         let Gossip { id, origin, hops, ref topic, .. } = *gossip;
         let head = Head { id, origin, made, hops, duty: gossip.duty() };
@@ -163,6 +187,9 @@ impl Gossiper {
         self.stats.missed += handed.missed;
         let noted = [("slow", handed.newly_slow), ("bad-payload", handed.bad)];
         for (reason, n) in noted.into_iter().filter(|(_, n)| *n > 0) {
+            if self.notes.take(now, 1) == 0 {
+                return;
+            }
             let note = Decision::new(now, Kind::Undelivered, reason).peer(source.origin);
             let note = note.detail(format!("published on {}", source.topic));
             self.node.note(note.number("subscribers", n));
@@ -190,7 +217,7 @@ impl Gossiper {
             gossiper.timer = None;
             let now = gossiper.now();
             gossiper.machine.tick(now, &mut gossiper.outputs);
-            gossiper.apply(ctx);
+            gossiper.apply(now, ctx);
         });
         self.timer = Some((due, timer));
     }
@@ -236,7 +263,7 @@ impl Handler<PeerEvent> for Gossiper {
                 self.machine.down(peer.info.id);
             }
         }
-        self.apply(ctx);
+        self.apply(now, ctx);
     }
 }
 
@@ -244,10 +271,11 @@ impl Handler<Received<Gossip>> for Gossiper {
     type Result = ();
 
     fn handle(&mut self, received: Received<Gossip>, ctx: &mut Context<Self>) {
+        let now = self.now();
         let Received { message, attachment, from, .. } = &received;
         if self.is_neighbour(from.id()) {
-            self.take_in(from, message, attachment);
-            self.apply(ctx);
+            self.take_in(now, from, message, attachment);
+            self.apply(now, ctx);
             self.give_way(ctx);
         }
     }
@@ -264,7 +292,7 @@ impl Handler<Received<Ihave>> for Gossiper {
         } else {
             self.machine.announced(now, from, ids);
         }
-        self.apply(ctx);
+        self.apply(now, ctx);
         self.give_way(ctx);
     }
 }
@@ -275,7 +303,7 @@ impl Handler<Received<Graft>> for Gossiper {
     fn handle(&mut self, received: Received<Graft>, ctx: &mut Context<Self>) {
         let (now, from) = (self.now(), received.sender());
         self.machine.asked(now, from, &received.message.ids, &mut self.outputs);
-        self.apply(ctx);
+        self.apply(now, ctx);
         self.give_way(ctx);
     }
 }
@@ -299,7 +327,10 @@ impl Handler<Publish> for Gossiper {
             return Err(PublishError::TooLarge);
         }
         let (now, origin) = (self.now(), self.node.id());
-        let made = u64::try_from(now.since_epoch().as_millis()).unwrap_or(u64::MAX);
+        if !self.machine.may_publish(now) {
+            return Err(PublishError::Rate);
+        }
+        let made = millis(now);
         let letter = Letter::new(&mut self.rng, made, line, attachment);
         let purpose = Purpose::Gossip { topic: topic.name() };
         let blob = Bytes::from(letter.sign(self.node.key(), origin, &purpose));
@@ -307,7 +338,7 @@ impl Handler<Publish> for Gossiper {
         let kept = (blob.len(), Arc::new(Parcel { origin, topic, blob }));
         let published = self.machine.publish(now, id, made, kept, &mut self.outputs);
         published.map_err(|_over_rate| PublishError::Rate)?;
-        self.apply(ctx);
+        self.apply(now, ctx);
         Ok(id)
     }
 }
@@ -316,7 +347,15 @@ impl Handler<Count> for Gossiper {
     type Result = BroadcastStats;
 
     fn handle(&mut self, _: Count, _: &mut Context<Self>) -> BroadcastStats {
-        BroadcastStats { gossip: self.machine.stats(), ..self.stats }
+        let (kept, kept_bytes) = self.machine.kept();
+        BroadcastStats {
+            gossip: self.machine.stats(),
+            neighbours: self.peers.len(),
+            missing: self.machine.n_missing(),
+            kept,
+            kept_bytes,
+            ..self.stats
+        }
     }
 }
 

@@ -74,21 +74,26 @@ impl<'de> Deserialize<'de> for Topic {
 
 /// On the wire: a message to everybody; its body is the attachment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Gossip {
-    pub(super) id: MessageId,
-    pub(super) origin: NodeId,
-    pub(super) topic: Topic,
+pub struct Gossip {
+    /// Which message it is.
+    pub id: MessageId,
+    /// Who is said to have published it.
+    pub origin: NodeId,
+    /// What it is about.
+    pub topic: Topic,
     /// Over how many sessions it has come, this one included.
-    pub(super) hops: u8,
+    pub hops: u8,
     /// The receiver sees to all nodes that share so many of its first bits; 128: to none.
-    pub(super) depth: u8,
+    pub depth: u8,
     /// … and to those that share the first so many bits and differ in the next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) beside: Vec<u8>,
+    pub beside: Vec<u8>,
 }
 
 impl Gossip {
-    pub(super) fn duty(&self) -> Duty {
+    /// Whom the receiver is to see to.
+    #[must_use]
+    pub fn duty(&self) -> Duty {
         let deep = Duty::from_depth(self.depth.min(LEVELS));
         self.beside.iter().fold(deep, |duty, level| duty.and(*level))
     }
@@ -100,11 +105,13 @@ impl PeerMessage for Gossip {
 
 /// On the wire: the speaker has these messages, and asks what else there is if it says so.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Ihave {
+pub struct Ihave {
+    /// Their ids, at most [`MAX_IDS`].
     #[serde(deserialize_with = "few_ids")]
-    pub(super) ids: Vec<MessageId>,
+    pub ids: Vec<MessageId>,
+    /// Whether it asks what else there is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) compare: bool,
+    pub compare: bool,
 }
 
 impl PeerMessage for Ihave {
@@ -113,9 +120,10 @@ impl PeerMessage for Ihave {
 
 /// On the wire: the speaker asks for these messages.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Graft {
+pub struct Graft {
+    /// Their ids, at most [`MAX_IDS`].
     #[serde(deserialize_with = "few_ids")]
-    pub(super) ids: Vec<MessageId>,
+    pub ids: Vec<MessageId>,
 }
 
 impl PeerMessage for Graft {
@@ -124,7 +132,7 @@ impl PeerMessage for Graft {
 
 /// On the wire: what was sent had been there before.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Prune {}
+pub struct Prune {}
 
 impl PeerMessage for Prune {
     const MSGTYPE: &'static str = "prune";
@@ -253,6 +261,14 @@ pub struct BroadcastStats {
     pub refused: u64,
     /// Messages that were not what they said, each of which cost its sender the session.
     pub forged: u64,
+    /// Neighbours that pass messages on, now.
+    pub neighbours: usize,
+    /// Messages that neighbours have and this node has not, now.
+    pub missing: usize,
+    /// Messages that are kept now for those who missed them.
+    pub kept: usize,
+    /// … and their bytes.
+    pub kept_bytes: usize,
 }
 
 /// Asks for them.

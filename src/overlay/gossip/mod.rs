@@ -14,11 +14,12 @@ use actix::prelude::*;
 use bytes::Bytes;
 
 pub use self::messages::{
-    BroadcastStats, PublishError, Published, SubscribeError, Topic, TopicError,
+    BroadcastStats, Gossip, Graft, Ihave, Prune, PublishError, Published, SubscribeError, Topic,
+    TopicError,
 };
 use self::{
     actor::Gossiper,
-    messages::{Count, Gossip, Graft, Ihave, Prune, Publish, Stop},
+    messages::{Count, Publish, Stop},
     subscribers::Subscribers,
 };
 use super::{Overlay, OverlayConfig, ask, inbox::InboxLimits};
@@ -141,3 +142,6 @@ impl Overlay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

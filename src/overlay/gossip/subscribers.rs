@@ -126,10 +126,10 @@ impl Subscribers {
         let by_topic = self.by_topic.read();
         let Some(subscribers) = by_topic.get(source.topic) else { return handed };
         let Ok(Named { msgtype }) = serde_json::from_slice(&letter.line) else { return handed };
-        let wanted = |subscriber: &&Box<dyn Subscriber>| {
+        let wanted = |subscriber: &dyn Subscriber| {
             subscriber.msgtype() == msgtype && subscriber.is_alive()
         };
-        for subscriber in subscribers.iter().filter(wanted) {
+        for subscriber in subscribers.iter().filter(|subscriber| wanted(&***subscriber)) {
             match subscriber.take(letter, source) {
                 Taking::Taken => handed.delivered += 1,
                 Taking::Missed => handed.missed += 1,

@@ -95,19 +95,19 @@ const fn bit(level: u8) -> u128 {
 
 /// The level of the subtree that a node at this distance is in; 128 for the node itself.
 #[must_use]
-pub const fn level_of(distance: u128) -> u8 {
+pub(super) const fn level_of(distance: u128) -> u8 {
     distance.leading_zeros() as u8
 }
 
 /// The node at this distance from another.
 #[must_use]
-pub const fn at_distance(me: NodeId, distance: u128) -> NodeId {
+pub(super) const fn at_distance(me: NodeId, distance: u128) -> NodeId {
     NodeId::from_u128(me.as_u128() ^ distance)
 }
 
 /// Cuts a subtree into pieces, one for each of the neighbours that are known in it. They are given
 /// by their distances, in ascending order, and share the first `len` bits of them.
-pub fn cover(neighbours: &[u128], len: u8, out: &mut Vec<(u128, Duty)>) {
+pub(super) fn cover(neighbours: &[u128], len: u8, out: &mut Vec<(u128, Duty)>) {
     if let [only] = neighbours {
         out.push((*only, Duty::from_depth(len)));
     }

@@ -13,8 +13,8 @@ const LAZY_FOR: Duration = Duration::from_secs(60);
 
 /// How many ids of messages that are missing here one neighbour may announce at once, and then per
 /// second.
-const ANNOUNCED_BURST: u32 = 4096;
-const ANNOUNCED_PER_SECOND: u32 = 200;
+const ANNOUNCED_BURST: u32 = 1024;
+const ANNOUNCED_PER_SECOND: u32 = 100;
 
 /// How much one neighbour may ask for at once, and then per second, in pieces of 4 KiB; a message
 /// has at least one. At once that is everything there is.

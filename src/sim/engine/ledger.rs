@@ -238,7 +238,7 @@ mod tests {
             lacking: 0.25,
             mended_secs: None,
         };
-        assert_eq!(ledger.churn_rows(at(0), at(99)), [row.clone()]);
+        assert_eq!(ledger.churn_rows(at(0), at(99)), std::slice::from_ref(&row));
         ledger.mended(at(25));
         let mended = ChurnRow { mended_secs: Some(5.0), ..row };
         assert_eq!(ledger.churn_rows(at(0), at(99)), [mended]);
