@@ -15,14 +15,16 @@ use bytes::Bytes;
 use peerage::{
     CloseReason, HostPort, Node, NodeConfig, NodeHandle, NodeKey,
     overlay::{
-        Gossip, Graft, Ihave, MAX_TIMEOUT, OverlayConfig, Prune,
+        AskConfig, Gossip, Graft, Ihave, MAX_TIMEOUT, OverlayConfig, Prune,
         envelope::{self, Letter, Purpose},
     },
     proto::{
+        owed::{FIRST_RETRY, LAST_RETRY},
         plumtree::MAX_IDS,
         presence::PRESENCE_INTERVAL,
         replay::MAX_SKEW,
         routing::{Head, MAX_HOPS, MAX_TRIES, Reply},
+        survey::MAX_LIMIT,
     },
     wire::{
         Frame, MAX_ATTACHMENT, MAX_HELLO_LINE, MAX_LINE, WireError, frame::CORE_MSGTYPES,
@@ -493,6 +495,35 @@ fn the_limits_are_those_of_the_default_configuration() {
     }
     // What is in the document beyond that is checked by a vector: the texts of hello.
     assert_eq!(documented.len(), expected.len() + 2);
+}
+
+#[test]
+fn the_limits_of_questions_are_those_of_the_default_configuration() {
+    let AskConfig { open, nodes, buffer, burst, per_second, spread, receipt_after, owed } =
+        OverlayConfig::default().ask;
+    let secs = |time: Duration| format!("{} s", time.as_secs());
+    let millis = |time: Duration| format!("{} ms", time.as_millis());
+    let expected = [
+        ("longest time of a question", secs(MAX_LIMIT)),
+        ("longest random wait", millis(spread)),
+        ("time to a receipt", secs(receipt_after)),
+        ("first pause before an answer is sent again", millis(FIRST_RETRY)),
+        ("longest such pause", secs(LAST_RETRY)),
+        ("own questions at once", burst.to_string()),
+        ("own questions per second", per_second.to_string()),
+        ("own questions that are open", open.to_string()),
+        ("nodes kept of an own question", nodes.to_string()),
+        ("answers that wait to be taken", buffer.messages.to_string()),
+        ("bytes of answers that wait to be taken", buffer.bytes.to_string()),
+        ("questions of one asker at once", owed.burst.to_string()),
+        ("questions of one asker per second", owed.per_second.to_string()),
+        ("questions in work", owed.max.to_string()),
+        ("questions of one asker in work", owed.max_per_asker.to_string()),
+        ("bytes of answers that wait to be sent", owed.bytes.to_string()),
+    ];
+    let documented: Vec<_> =
+        table("Limits of questions").iter().map(|row| (row[0], row[1].to_owned())).collect();
+    assert_eq!(documented, expected);
 }
 
 #[test]

@@ -65,7 +65,7 @@ use std::sync::Arc;
 pub use self::{
     ask::{
         AnsweringStats, Answers, AskStats, Asked, AskingStats, Audience, Question, Refusal, Reply,
-        Response,
+        Response, Said,
     },
     config::{AskConfig, MAX_TIMEOUT, OverlayConfig, RoutingConfig},
     gossip::{

@@ -17,32 +17,10 @@ use crate::{
     wire::EncodeError,
 };
 
-/// A message that asks for an answer.
-///
-/// ```
-/// use peerage::{PeerMessage, overlay::Question};
-/// use serde::{Deserialize, Serialize};
-///
-/// #[derive(Serialize, Deserialize)]
-/// struct FreeSpace {}
-///
-/// #[derive(Serialize, Deserialize)]
-/// struct Space {
-///     bytes: u64,
-/// }
-///
-/// impl PeerMessage for FreeSpace {
-///     const MSGTYPE: &'static str = "free-space";
-/// }
-///
-/// impl PeerMessage for Space {
-///     const MSGTYPE: &'static str = "space";
-/// }
-///
-/// impl Question for FreeSpace {
-///     type Answer = Space;
-/// }
-/// ```
+/// What a question was answered with, or the reason why it was not.
+pub type Said<Q> = Result<<Q as Question>::Answer, Box<str>>;
+
+/// A message that asks for an answer, to be asked by [`Overlay::ask`](crate::overlay::Overlay::ask).
 pub trait Question: PeerMessage {
     /// What answers it.
     type Answer: PeerMessage;
@@ -102,10 +80,7 @@ impl<Q: Question> Asked<Q> {
     /// # Panics
     /// The one who answers does if the answer does not survive the wire.
     #[must_use]
-    pub fn mock(
-        question: Q,
-        from: NodeId,
-    ) -> (Self, oneshot::Receiver<Result<Q::Answer, Box<str>>>) {
+    pub fn mock(question: Q, from: NodeId) -> (Self, oneshot::Receiver<Said<Q>>) {
         let (sender, receiver) = oneshot::channel();
         let replier = Replier::new(Permit::free(), move |settled| {
             let said = match settled {

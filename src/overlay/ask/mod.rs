@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 pub use self::{
     answers::{Answers, Refusal, Reply, Response},
-    asked::{Asked, Question},
+    asked::{Asked, Question, Said},
     audience::Audience,
     messages::{AnsweringStats, AskStats, AskingStats},
 };
@@ -204,6 +204,76 @@ impl Overlay {
     ///
     /// Nobody counts the nodes of a network: one that did not get the question, or whose word got
     /// lost, is not in the account.
+    ///
+    /// ```
+    /// use actix::prelude::*;
+    /// use peerage::{
+    ///     Node, PeerMessage,
+    ///     overlay::{Asked, Audience, Overlay, OverlayConfig, Question, Response},
+    /// };
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct FreeSpace {}
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Space {
+    ///     bytes: u64,
+    /// }
+    ///
+    /// impl PeerMessage for FreeSpace {
+    ///     const MSGTYPE: &'static str = "free-space";
+    /// }
+    ///
+    /// impl PeerMessage for Space {
+    ///     const MSGTYPE: &'static str = "space";
+    /// }
+    ///
+    /// impl Question for FreeSpace {
+    ///     type Answer = Space;
+    /// }
+    ///
+    /// struct Disk;
+    ///
+    /// impl Actor for Disk {
+    ///     type Context = Context<Self>;
+    /// }
+    ///
+    /// impl Handler<Asked<FreeSpace>> for Disk {
+    ///     type Result = ();
+    ///
+    ///     fn handle(&mut self, asked: Asked<FreeSpace>, _: &mut Context<Self>) {
+    ///         if let Err(error) = asked.answer(&Space { bytes: 1 << 30 }) {
+    ///             eprintln!("not answered: {error}");
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// actix_rt::System::new().block_on(async {
+    ///     let first = Node::builder().listen("127.0.0.1:0".parse()?);
+    ///     let first = Overlay::start(first, OverlayConfig::default()).await?;
+    ///     first.answer::<FreeSpace>(Disk.start().recipient())?;
+    ///
+    ///     let contact = first.node().listen_addrs()[0].clone();
+    ///     let second = Overlay::start(Node::builder(), OverlayConfig::default()).await?;
+    ///     second.node().dial(contact).await?;
+    ///
+    ///     let limit = std::time::Duration::from_secs(2);
+    ///     let mut answers = second.ask(&FreeSpace {}, Audience::everybody(), limit);
+    ///     while let Some(response) = answers.next().await {
+    ///         match response {
+    ///             Response::Reply(reply) => println!("{}: {}", reply.from, reply.answer.bytes),
+    ///             Response::Refusal(refusal) => println!("{}: {}", refusal.from, refusal.why),
+    ///             Response::End(account) => assert_eq!((account.asked, account.answered), (1, 1)),
+    ///         }
+    ///     }
+    ///     second.stop().await;
+    ///     first.stop().await;
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub fn ask<Q: Question>(
         &self,
         question: &Q,

@@ -656,3 +656,27 @@ async fn an_actor_that_answers_can_be_tested_alone() {
     drop(asked);
     assert_eq!(said.await.unwrap(), Err("dropped".into()));
 }
+
+#[test]
+fn the_examples_in_the_protocol_are_these_messages() {
+    let document = include_str!("../../../docs/PROTOCOL.md");
+    let blocks = document.split("```jsonl\n").skip(1);
+    let lines = blocks.flat_map(|block| block.split("```").next().unwrap().lines());
+    let mut n = 0;
+    for line in lines {
+        let encoded = if line.starts_with("{\"msgtype\":\"ask\",") {
+            serde_json::from_str::<Ask>(line).unwrap().encode()
+        } else {
+            serde_json::from_str::<Told>(line).unwrap().encode()
+        };
+        assert_eq!(without_newline(&encoded.unwrap()), line);
+        n += 1;
+    }
+    assert_eq!(n, 5);
+}
+
+#[test]
+fn what_a_later_version_says_means_that_the_question_has_come() {
+    let line = format!("{{\"msgtype\":\"asked\",\"id\":\"{}\",\"outcome\":\"pondering\"}}", id(1));
+    assert_eq!(serde_json::from_str::<Told>(&line).unwrap().outcome, Outcome::Other);
+}

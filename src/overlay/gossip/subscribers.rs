@@ -126,9 +126,8 @@ impl Subscribers {
         let by_topic = self.by_topic.read();
         let Some(subscribers) = by_topic.get(source.topic) else { return handed };
         let Ok(Named { msgtype }) = serde_json::from_slice(&letter.line) else { return handed };
-        let wanted = |subscriber: &dyn Subscriber| {
-            subscriber.msgtype() == msgtype && subscriber.is_alive()
-        };
+        let wanted =
+            |subscriber: &dyn Subscriber| subscriber.msgtype() == msgtype && subscriber.is_alive();
         for subscriber in subscribers.iter().filter(|subscriber| wanted(&***subscriber)) {
             match subscriber.take(letter, source) {
                 Taking::Taken => handed.delivered += 1,
