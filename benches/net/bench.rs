@@ -60,9 +60,12 @@ impl Bench {
         Ok(())
     }
 
-    /// A baseline may know no encryption: then an encrypted load is run only if it is asked for as such.
+    /// A baseline may know no encryption, or no routing: then such a load is run only if it is asked for
+    /// as such.
     fn includes(&self, case: &Case) -> bool {
-        let asked = self.options.only.iter().any(|part| part.starts_with("tls"));
+        let names = ["tls", "relay"];
+        let asked =
+            self.options.only.iter().any(|part| names.iter().any(|name| part.starts_with(name)));
         let runs = !case.load.is_encrypted() || self.options.baseline.is_none() || asked;
         runs && self.wants(case.name())
     }
@@ -81,7 +84,10 @@ impl Bench {
 
     /// What is compared in this load.
     fn sides(&self, load: Load) -> Result<[Program; 2]> {
-        let node = ["serve-node", "--workers=1"];
+        let mut node = vec!["serve-node", "--workers=1"];
+        if load == Load::Relay {
+            node.push("--overlay");
+        }
         if let Some(path) = &self.options.baseline {
             return Ok([Program::own(&node)?, Program::other(path.clone(), &node)]);
         }
@@ -92,6 +98,9 @@ impl Bench {
         }
         if load == Load::TlsHold {
             yardstick.push(&every);
+        }
+        if load == Load::Relay {
+            yardstick.push("--relay");
         }
         let yardstick = Program::own(&yardstick)?;
         let node = if self.options.itself { yardstick.clone() } else { Program::own(&node)? };

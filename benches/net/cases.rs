@@ -22,7 +22,7 @@ impl Case {
 }
 
 /// Every load that is compared. Arrows point to the better side.
-pub(crate) const CASES: [Case; 14] = [
+pub(crate) const CASES: [Case; 15] = [
     Case::new(Load::PingDeep, "ping-deep: 16 connections, 32 in flight (pongs/s ↑)"),
     Case::new(Load::PingWide, "ping-wide: 64 connections, 1 in flight (pongs/s ↑)"),
     Case::new(Load::RoundTrip, "round-trip: 1 connection, 1 in flight (µs ↓)"),
@@ -44,4 +44,5 @@ pub(crate) const CASES: [Case; 14] = [
     Case::new(Load::TlsPingDeep, "tls-ping-deep: 16 connections, 32 in flight (pongs/s ↑)"),
     Case::new(Load::TlsLines, "tls-lines: 64 KiB lines one way, 4 connections (B/s ↑)"),
     Case::new(Load::TlsIdle, "tls-idle: memory of an encrypted session (KiB ↓)"),
+    Case::new(Load::Relay, "relay: routed messages of 1 KiB, and their answers (messages/s ↑)"),
 ];

@@ -7,6 +7,7 @@ mod client;
 mod fan;
 pub(crate) mod hold;
 mod idle;
+mod relay;
 mod secure;
 
 use std::{cell::Cell, net::SocketAddr, process, rc::Rc, time::Duration};
@@ -54,13 +55,19 @@ pub(crate) enum Load {
     TlsLines,
     TlsIdle,
     TlsHold,
+    Relay,
 }
 
 impl Load {
     pub(crate) const fn is_encrypted(self) -> bool {
         matches!(
             self,
-            Self::TlsHandshake | Self::TlsPingDeep | Self::TlsLines | Self::TlsIdle | Self::TlsHold
+            Self::TlsHandshake
+                | Self::TlsPingDeep
+                | Self::TlsLines
+                | Self::TlsIdle
+                | Self::TlsHold
+                | Self::Relay
         )
     }
 }
@@ -165,6 +172,7 @@ async fn measured(plan: &Plan) -> Result<Sample> {
         Load::TlsHandshake => secure::handshakes(plan).await,
         Load::TlsLines => secure::lines(plan).await,
         Load::TlsHold => hold::run(plan).await,
+        Load::Relay => relay::run(plan).await,
     }
 }
 

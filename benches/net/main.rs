@@ -53,6 +53,9 @@ enum Part {
     ServeNode {
         #[arg(long, default_value_t = 1)]
         workers: usize,
+        /// Take part in an overlay.
+        #[arg(long)]
+        overlay: bool,
     },
     /// Run one load against a server and print its sample.
     #[command(hide = true)]
@@ -74,7 +77,7 @@ struct Options {
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Compare with the node of another build of this bench instead of with the yardstick: this one over
-    /// that one. Encrypted loads only with an `--only` that begins with `tls`.
+    /// that one. Encrypted loads only with an `--only` that begins with `tls` or `relay`.
     #[arg(long, value_name = "BENCH_BINARY", conflicts_with = "hold")]
     baseline: Option<PathBuf>,
     /// Only hold this many encrypted sessions, and say what they cost.
@@ -104,7 +107,7 @@ fn main() -> ExitCode {
     let done = match &cli.part {
         None => Bench::new(cli.options).run(),
         Some(Part::ServeYardstick(manner)) => yardstick::serve(*manner),
-        Some(Part::ServeNode { workers }) => node::serve(*workers),
+        Some(Part::ServeNode { workers, overlay }) => node::serve(*workers, *overlay),
         Some(Part::Load(plan)) => load::run(plan),
     };
     match done {
