@@ -23,7 +23,7 @@ use tokio::{
 use self::client::{Caller, Client, Wanted};
 use crate::{
     Result,
-    measure::{self, Meter, Usage},
+    measure::{self, Meter, Run, Usage},
     wire::{BOOK_ENTRIES, GETADDR, PING},
 };
 
@@ -136,10 +136,11 @@ impl Sample {
         let Usage { wall: secs, server: server_cpu, own: load_cpu, others: others_cpu } = usage;
         Self { figure, ops, secs, server_cpu, load_cpu, others_cpu, resident_kib: 0 }
     }
+}
 
-    /// Whether so much else was running that wall time says little.
-    pub(crate) fn is_disturbed(&self) -> bool {
-        self.others_cpu > 0.1 * self.secs
+impl Run for Sample {
+    fn others_busy(&self) -> f64 {
+        self.others_cpu / self.secs
     }
 }
 

@@ -16,6 +16,7 @@ mod child;
 mod load;
 mod measure;
 mod node;
+mod swarm;
 mod table;
 mod tls;
 mod wire;
@@ -60,6 +61,9 @@ enum Part {
     /// Run one load against a server and print its sample.
     #[command(hide = true)]
     Load(Plan),
+    /// Send messages over one step and over three, and print how long they took.
+    #[command(hide = true)]
+    Hops(swarm::hops::Plan),
 }
 
 #[derive(Debug, Args)]
@@ -73,7 +77,8 @@ struct Options {
     /// Runs of each load against each server.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Only the loads whose name contains this; `workers` is one, too. May be given several times.
+    /// Only the loads whose name contains this; `workers` and `hops` are some, too. May be given several
+    /// times.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Compare with the node of another build of this bench instead of with the yardstick: this one over
@@ -109,6 +114,7 @@ fn main() -> ExitCode {
         Some(Part::ServeYardstick(manner)) => yardstick::serve(*manner),
         Some(Part::ServeNode { workers, overlay }) => node::serve(*workers, *overlay),
         Some(Part::Load(plan)) => load::run(plan),
+        Some(Part::Hops(plan)) => swarm::hops::run(plan),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -48,12 +48,10 @@ impl Handler<Received<Fan>> for Fanner {
 const LINE_BURST: u32 = 1_000_000;
 const LINES_PER_SECOND: u32 = 100_000_000;
 
-/// Runs a node as a server child until stdin closes. Its limits are above what the loads use; it
-/// knows [`wire::book`] and dials nothing.
-pub(crate) fn serve(workers: usize, with_overlay: bool) -> Result<()> {
-    wire::exit_when_stdin_closes()?;
-    let mut config =
-        NodeConfig { listen: vec!["127.0.0.1:0".parse()?], workers, ..NodeConfig::default() };
+/// A node on loopback whose limits are above what the loads use, and which looks for nobody.
+pub(crate) fn config(workers: usize) -> Result<NodeConfig> {
+    let listen = vec!["127.0.0.1:0".parse()?];
+    let mut config = NodeConfig { listen, workers, ..NodeConfig::default() };
     config.limits.max_inbound = ROOM;
     config.limits.max_unfinished = ROOM;
     config.session.message_burst = LINE_BURST;
@@ -62,6 +60,13 @@ pub(crate) fn serve(workers: usize, with_overlay: bool) -> Result<()> {
     config.discovery.bucket_sessions = 0;
     config.discovery.spare_interval = Duration::ZERO;
     config.liveness.dead_after = Duration::from_secs(3600);
+    Ok(config)
+}
+
+/// Runs a node as a server child until stdin closes. It knows [`wire::book`] and dials nothing.
+pub(crate) fn serve(workers: usize, with_overlay: bool) -> Result<()> {
+    wire::exit_when_stdin_closes()?;
+    let config = config(workers)?;
     let book = wire::book().into_iter();
     let book = book.map(|(addr, id)| (HostPort::from(addr), NodeId::from_u128(id.as_u128())));
     actix_rt::System::new().block_on(async {
