@@ -207,7 +207,11 @@ fn check_parse(vector: &Vector, limit: usize) {
             line.is_empty()
                 || matches!(
                     parsed,
-                    Ok(Frame::Pong | Frame::Addr(_) | Frame::Presence(_) | Frame::Other { .. })
+                    Ok(Frame::Pong
+                        | Frame::Spare
+                        | Frame::Addr(_)
+                        | Frame::Presence(_)
+                        | Frame::Other { .. })
                 )
         }
         hello => {
@@ -296,6 +300,7 @@ fn the_example_of_every_message_is_that_message() {
             Ok(Frame::Pong) => "pong",
             Ok(Frame::GetAddr { .. }) => "getaddr",
             Ok(Frame::Addr(_)) => "addr",
+            Ok(Frame::Spare) => "spare",
             Ok(Frame::Presence(_)) => "presence",
             Ok(Frame::Bye(_)) => "bye",
             other => panic!("{line}: {other:?}"),

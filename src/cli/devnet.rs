@@ -6,7 +6,10 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use actix::{Actor, Context, Handler};
-use peerage::{HostPort, Node, NodeConfig, NodeFailure, NodeHandle, NodeId, PeerEvent, PeerInfo};
+use peerage::{
+    HostPort, Node, NodeConfig, NodeFailure, NodeHandle, NodeId, PeerEvent, PeerInfo,
+    overlay::{Overlay, OverlayConfig},
+};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -91,12 +94,15 @@ async fn start(
     config.liveness.ping_interval = settings.ping_interval;
     config.liveness.dead_after = settings.dead_after();
     for number in 0..settings.nodes {
-        let node = Node::builder().config(config.clone()).start().await?;
+        let builder = Node::builder().config(config.clone());
+        // Its actors end with the process.
+        let overlay = Overlay::start(builder, OverlayConfig::default()).await?;
+        let node = overlay.node();
         if config.bootstrap.is_empty() {
             config.bootstrap = node.listen_addrs().iter().cloned().map(Into::into).collect();
         }
         nodes.push(node.clone());
-        screen.borrow_mut().started(&node);
+        screen.borrow_mut().started(node);
         let watcher = Watcher { node: number, screen: Rc::clone(screen) }.start();
         node.subscribe(watcher.recipient()).await;
     }

@@ -136,7 +136,7 @@ pub enum Frame<'a> {
 
 /// The msgtypes that an extension cannot register, since the core answers them.
 pub const CORE_MSGTYPES: [&str; 8] =
-    ["hello", "ping", "pong", "getaddr", "addr", "spare", "presence", "bye"];
+    ["hello", "ping", "pong", "getaddr", "spare", "addr", "presence", "bye"];
 
 const PING_LINE: &[u8] = br#"{"msgtype":"ping"}"#;
 const PONG_LINE: &[u8] = br#"{"msgtype":"pong"}"#;

@@ -28,9 +28,9 @@ impl AddressBook {
         })
     }
 
-    /// One of the addresses of a bucket that may be dialled now. Half of the choices are for proven
-    /// addresses, and among them a group is chosen before an address, so that whoever has more
-    /// addresses is not chosen more often.
+    /// One of the addresses of a bucket that may be dialled now: a proven one if there is any, for
+    /// anybody can tell addresses with ids of any bucket. A group is chosen before an address, so that
+    /// whoever has more addresses is not chosen more often.
     pub fn pick_in(&mut self, bucket: u8, now: Moment) -> Option<HostPort> {
         let due = self.by_bucket.range((bucket, Moment::ZERO, min_address())..);
         let due = due.take_while(|(found, at, _)| *found == bucket && *at <= now).take(PICK_FROM);
@@ -38,18 +38,7 @@ impl AddressBook {
         let is_tried = |addr: &&HostPort| self.entries.get(*addr).is_some_and(Entry::is_tried);
         let (tried, others): (Vec<_>, Vec<_>) = due.into_iter().partition(is_tried);
         let rng = &mut self.rng;
-        let prefers_tried = rand::Rng::random::<bool>(rng);
-        let chosen = match (tried.is_empty(), others.is_empty()) {
-            (true, _) => others,
-            (false, true) => tried,
-            (false, false) => {
-                if prefers_tried {
-                    tried
-                } else {
-                    others
-                }
-            }
-        };
+        let chosen = if tried.is_empty() { others } else { tried };
         let groups: BTreeSet<Group> = chosen.iter().map(|addr| Group::of(addr)).collect();
         let group = groups.into_iter().choose(rng)?;
         let of_group = chosen.into_iter().filter(|addr| Group::of(addr) == group);

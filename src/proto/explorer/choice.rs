@@ -225,7 +225,7 @@ impl Explorer {
 
     /// Whether a session with anybody is wanted: there are fewer than that, or of the few that are
     /// there too many came in by themselves, as an attacker's would.
-    fn wants_any(&self) -> bool {
+    pub(super) fn wants_any(&self) -> bool {
         let dials = self.session_dials().count();
         let (target, outbound) = (self.config.target_peers, self.n_outbound + dials);
         self.peers.len() + dials < target || outbound < self.config.outbound_min.min(target)

@@ -31,6 +31,13 @@ impl Explorer {
         }
         self.refresh.pause = (self.refresh.pause * 2).min(self.config.refresh_max);
         self.refresh.next = now + jittered(self.refresh.pause, &mut self.rng);
+        // Who wants anybody asks anybody, for whomever they know.
+        if self.wants_any()
+            && let Some((id, peer)) = self.peers.iter_mut().choose(&mut self.rng)
+        {
+            peer.intake.asked();
+            out.push(Output::Send(*id, Encoded::GETADDR));
+        }
         let nearest = self.buckets.nearest().unwrap_or(0);
         let known: Vec<u8> = self.book.due_in_buckets().map(|(bucket, _)| bucket).collect();
         let is_dry = |bucket: &u8| self.buckets.lacks(*bucket, 0) && !known.contains(bucket);
