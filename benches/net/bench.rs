@@ -2,11 +2,14 @@
 
 use std::{net::SocketAddr, thread, time::Duration};
 
+use serde::de::DeserializeOwned;
+
 use crate::{
     Options, Result,
-    cases::{CASES, Case},
+    cases::{CASES, Case, HOPS, Network},
     child::{self, Cores, Program, Server},
     load::{Load, Plan, Sample, hold::PING_EVERY},
+    measure::Run,
     table::{self, Held, Row, Setting},
 };
 
@@ -42,9 +45,12 @@ impl Bench {
         if let Some(sessions) = self.options.hold {
             return self.hold(sessions);
         }
-        let with_workers = self.options.baseline.is_none() && self.wants(WORKERS);
+        let alone = self.options.baseline.is_none();
+        let with_workers = alone && self.wants(WORKERS);
         let cases: Vec<_> = CASES.into_iter().filter(|case| self.includes(case)).collect();
-        if cases.is_empty() && !with_workers {
+        let hops: Vec<_> =
+            HOPS.into_iter().filter(|network| alone && self.wants(network.name())).collect();
+        if cases.is_empty() && hops.is_empty() && !with_workers {
             return Err(format!("no load is called {:?}", self.options.only).into());
         }
         let mut rows = Vec::new();
@@ -57,12 +63,18 @@ impl Bench {
         if with_workers {
             table::print_settings("ping-deep by workers (pongs/s ↑)", &self.workers()?);
         }
+        if !hops.is_empty() {
+            table::print_hops(&self.networks(&hops)?);
+        }
         Ok(())
     }
 
-    /// A baseline may know no encryption: then an encrypted load is run only if it is asked for as such.
+    /// A baseline may know no encryption, or no routing: then such a load is run only if it is asked for
+    /// as such.
     fn includes(&self, case: &Case) -> bool {
-        let asked = self.options.only.iter().any(|part| part.starts_with("tls"));
+        let names = ["tls", "relay"];
+        let asked =
+            self.options.only.iter().any(|part| names.iter().any(|name| part.starts_with(name)));
         let runs = !case.load.is_encrypted() || self.options.baseline.is_none() || asked;
         runs && self.wants(case.name())
     }
@@ -81,7 +93,10 @@ impl Bench {
 
     /// What is compared in this load.
     fn sides(&self, load: Load) -> Result<[Program; 2]> {
-        let node = ["serve-node", "--workers=1"];
+        let mut node = vec!["serve-node", "--workers=1"];
+        if load == Load::Relay {
+            node.push("--overlay");
+        }
         if let Some(path) = &self.options.baseline {
             return Ok([Program::own(&node)?, Program::other(path.clone(), &node)]);
         }
@@ -92,6 +107,9 @@ impl Bench {
         }
         if load == Load::TlsHold {
             yardstick.push(&every);
+        }
+        if load == Load::Relay {
+            yardstick.push("--relay");
         }
         let yardstick = Program::own(&yardstick)?;
         let node = if self.options.itself { yardstick.clone() } else { Program::own(&node)? };
@@ -146,6 +164,26 @@ impl Bench {
         Ok(settings.into())
     }
 
+    /// What is found in each of these networks, in turns.
+    fn networks<T: DeserializeOwned + Run>(
+        &self,
+        networks: &[Network],
+    ) -> Result<Vec<(&'static str, Vec<T>)>> {
+        let Options { warmup, secs, .. } = self.options;
+        let mut rows: Vec<_> = networks.iter().map(|network| (network.title, Vec::new())).collect();
+        for run in 1..=self.options.runs {
+            for (network, (title, found)) in networks.iter().zip(&mut rows) {
+                eprintln!("{title}: run {run} of {}", self.options.runs);
+                let options = [format!("--warmup={warmup}"), format!("--secs={secs}")];
+                let options = options.iter().map(String::as_str);
+                let args: Vec<_> = network.part.iter().copied().chain(options).collect();
+                let (program, cores) = (Program::own(&args)?, self.pin(network.cores));
+                found.push(self.calm(|| child::said(cores, &program))?);
+            }
+        }
+        Ok(rows)
+    }
+
     /// Thousands of encrypted sessions for minutes, once with each server.
     fn hold(&self, sessions: u32) -> Result<()> {
         has_descriptors(sessions)?;
@@ -162,7 +200,6 @@ impl Bench {
         Ok(())
     }
 
-    /// One run, made again while something else keeps the machine busy and there are retries left.
     fn sample(
         &self,
         load: Load,
@@ -171,18 +208,25 @@ impl Bench {
         generator: Cores,
     ) -> Result<Sample> {
         let plan = self.plan(load);
+        self.calm(|| self.attempt(&plan, program, server, generator))
+    }
+
+    /// One run, made again while something else keeps the machine busy and there are retries left.
+    fn calm<T: Run>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
         for _ in 0..self.options.retries {
-            let sample = self.attempt(&plan, program, server, generator)?;
-            if !sample.is_disturbed() {
-                return Ok(sample);
+            let run = attempt()?;
+            if !run.is_disturbed() {
+                return Ok(run);
             }
-            eprintln!(
-                "  disturbed: {:.1} cores were busy with something else; again",
-                sample.others_cpu / sample.secs
-            );
+            let busy = run.others_busy();
+            eprintln!("  disturbed: {busy:.1} cores were busy with something else; again");
             thread::sleep(CALM);
         }
-        self.attempt(&plan, program, server, generator)
+        attempt()
+    }
+
+    fn pin(&self, cores: Cores) -> Cores {
+        cores.filter(|_| self.can_pin)
     }
 
     fn plan(&self, load: Load) -> Plan {
@@ -204,8 +248,7 @@ impl Bench {
         server: Cores,
         generator: Cores,
     ) -> Result<Sample> {
-        let pin = |cores: Cores| cores.filter(|_| self.can_pin);
-        Server::start(pin(server), program)?.measure(pin(generator), plan)
+        Server::start(self.pin(server), program)?.measure(self.pin(generator), plan)
     }
 }
 

@@ -17,12 +17,43 @@ impl Case {
 
     /// What `--only` knows it by.
     pub(crate) fn name(&self) -> &'static str {
-        self.title.split(':').next().unwrap_or_default()
+        name_of(self.title)
     }
 }
 
+/// A network of nodes in a process of its own, and the cores that it is on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Network {
+    pub(crate) title: &'static str,
+    /// The command line of the part that it is.
+    pub(crate) part: &'static [&'static str],
+    pub(crate) cores: Cores,
+}
+
+impl Network {
+    /// What `--only` knows it by.
+    pub(crate) fn name(&self) -> &'static str {
+        name_of(self.title)
+    }
+}
+
+/// The networks in which one step is compared with three.
+pub(crate) const HOPS: [Network; 2] = [
+    Network {
+        title: "hops: each node on a thread of its own",
+        part: &["hops", "--apart"],
+        cores: Some("0,1"),
+    },
+    Network { title: "hops-shared: all on one thread", part: &["hops"], cores: Some("0") },
+];
+
+/// What stands before the colon of a title.
+pub(crate) fn name_of(title: &str) -> &str {
+    title.split(':').next().unwrap_or_default()
+}
+
 /// Every load that is compared. Arrows point to the better side.
-pub(crate) const CASES: [Case; 14] = [
+pub(crate) const CASES: [Case; 15] = [
     Case::new(Load::PingDeep, "ping-deep: 16 connections, 32 in flight (pongs/s ↑)"),
     Case::new(Load::PingWide, "ping-wide: 64 connections, 1 in flight (pongs/s ↑)"),
     Case::new(Load::RoundTrip, "round-trip: 1 connection, 1 in flight (µs ↓)"),
@@ -44,4 +75,5 @@ pub(crate) const CASES: [Case; 14] = [
     Case::new(Load::TlsPingDeep, "tls-ping-deep: 16 connections, 32 in flight (pongs/s ↑)"),
     Case::new(Load::TlsLines, "tls-lines: 64 KiB lines one way, 4 connections (B/s ↑)"),
     Case::new(Load::TlsIdle, "tls-idle: memory of an encrypted session (KiB ↓)"),
+    Case::new(Load::Relay, "relay: routed messages of 1 KiB, and their answers (messages/s ↑)"),
 ];

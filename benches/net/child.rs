@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use serde::de::DeserializeOwned;
+
 use crate::{
     Result,
     load::{Plan, Sample},
@@ -75,6 +77,16 @@ fn command(cores: Cores, program: &Program) -> Command {
     command
 }
 
+/// Runs a child to its end, and returns what it says in JSON.
+pub(crate) fn said<T: DeserializeOwned>(cores: Cores, program: &Program) -> Result<T> {
+    let mut command = command(cores, program);
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("`{}` failed: {}", program.args.join(" "), output.status).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
 /// A running server child; it ends with this handle.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -106,13 +118,7 @@ impl Server {
     pub(crate) fn measure(&self, cores: Cores, plan: &Plan) -> Result<Sample> {
         let (server, server_pid) = (self.listen, self.child.id());
         let args = Plan { server, server_pid, ..plan.clone() }.to_args();
-        let program = Program { path: env::current_exe()?, args };
-        let mut command = command(cores, &program);
-        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-        if !output.status.success() {
-            return Err(format!("`{}` failed: {}", program.args.join(" "), output.status).into());
-        }
-        Ok(serde_json::from_slice(&output.stdout)?)
+        said(cores, &Program { path: env::current_exe()?, args })
     }
 
     /// Closes the server's stdin, which is what it ends on; one that does not is killed.

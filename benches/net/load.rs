@@ -7,6 +7,7 @@ mod client;
 mod fan;
 pub(crate) mod hold;
 mod idle;
+mod relay;
 mod secure;
 
 use std::{cell::Cell, net::SocketAddr, process, rc::Rc, time::Duration};
@@ -22,7 +23,7 @@ use tokio::{
 use self::client::{Caller, Client, Wanted};
 use crate::{
     Result,
-    measure::{self, Meter, Usage},
+    measure::{self, Meter, Run, Usage},
     wire::{BOOK_ENTRIES, GETADDR, PING},
 };
 
@@ -54,13 +55,19 @@ pub(crate) enum Load {
     TlsLines,
     TlsIdle,
     TlsHold,
+    Relay,
 }
 
 impl Load {
     pub(crate) const fn is_encrypted(self) -> bool {
         matches!(
             self,
-            Self::TlsHandshake | Self::TlsPingDeep | Self::TlsLines | Self::TlsIdle | Self::TlsHold
+            Self::TlsHandshake
+                | Self::TlsPingDeep
+                | Self::TlsLines
+                | Self::TlsIdle
+                | Self::TlsHold
+                | Self::Relay
         )
     }
 }
@@ -129,10 +136,11 @@ impl Sample {
         let Usage { wall: secs, server: server_cpu, own: load_cpu, others: others_cpu } = usage;
         Self { figure, ops, secs, server_cpu, load_cpu, others_cpu, resident_kib: 0 }
     }
+}
 
-    /// Whether so much else was running that wall time says little.
-    pub(crate) fn is_disturbed(&self) -> bool {
-        self.others_cpu > 0.1 * self.secs
+impl Run for Sample {
+    fn others_busy(&self) -> f64 {
+        self.others_cpu / self.secs
     }
 }
 
@@ -165,6 +173,7 @@ async fn measured(plan: &Plan) -> Result<Sample> {
         Load::TlsHandshake => secure::handshakes(plan).await,
         Load::TlsLines => secure::lines(plan).await,
         Load::TlsHold => hold::run(plan).await,
+        Load::Relay => relay::run(plan).await,
     }
 }
 

@@ -16,6 +16,7 @@ mod child;
 mod load;
 mod measure;
 mod node;
+mod swarm;
 mod table;
 mod tls;
 mod wire;
@@ -53,10 +54,16 @@ enum Part {
     ServeNode {
         #[arg(long, default_value_t = 1)]
         workers: usize,
+        /// Take part in an overlay.
+        #[arg(long)]
+        overlay: bool,
     },
     /// Run one load against a server and print its sample.
     #[command(hide = true)]
     Load(Plan),
+    /// Send messages over one step and over three, and print how long they took.
+    #[command(hide = true)]
+    Hops(swarm::hops::Plan),
 }
 
 #[derive(Debug, Args)]
@@ -70,11 +77,12 @@ struct Options {
     /// Runs of each load against each server.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Only the loads whose name contains this; `workers` is one, too. May be given several times.
+    /// Only the loads whose name contains this; `workers` and `hops` are some, too. May be given several
+    /// times.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Compare with the node of another build of this bench instead of with the yardstick: this one over
-    /// that one. Encrypted loads only with an `--only` that begins with `tls`.
+    /// that one. Encrypted loads only with an `--only` that begins with `tls` or `relay`.
     #[arg(long, value_name = "BENCH_BINARY", conflicts_with = "hold")]
     baseline: Option<PathBuf>,
     /// Only hold this many encrypted sessions, and say what they cost.
@@ -104,8 +112,9 @@ fn main() -> ExitCode {
     let done = match &cli.part {
         None => Bench::new(cli.options).run(),
         Some(Part::ServeYardstick(manner)) => yardstick::serve(*manner),
-        Some(Part::ServeNode { workers }) => node::serve(*workers),
+        Some(Part::ServeNode { workers, overlay }) => node::serve(*workers, *overlay),
         Some(Part::Load(plan)) => load::run(plan),
+        Some(Part::Hops(plan)) => swarm::hops::run(plan),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 /// `USER_HZ`, which Linux fixes at 100 on all but a few platforms of the past.
 const TICK_MS: u64 = 10;
 
@@ -67,14 +69,15 @@ pub(crate) fn resident_kib(pid: u32) -> io::Result<u64> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Meter {
     start: Instant,
-    pid: u32,
+    /// The server, if it is another process.
+    pid: Option<u32>,
     server: Duration,
     own: Duration,
     machine: Duration,
 }
 
 /// What a [`Meter`] has seen, all in seconds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Usage {
     pub(crate) wall: f64,
     pub(crate) server: f64,
@@ -84,16 +87,45 @@ pub(crate) struct Usage {
 
 impl Meter {
     pub(crate) fn start(pid: u32) -> io::Result<Self> {
-        let (server, own, machine) = (cpu_time(pid)?, cpu_time(process::id())?, machine_time()?);
+        Self::of(Some(pid))
+    }
+
+    /// Of this process alone.
+    pub(crate) fn start_alone() -> io::Result<Self> {
+        Self::of(None)
+    }
+
+    fn of(pid: Option<u32>) -> io::Result<Self> {
+        let server = pid.map_or(Ok(Duration::ZERO), cpu_time)?;
+        let (own, machine) = (cpu_time(process::id())?, machine_time()?);
         Ok(Self { start: now(), pid, server, own, machine })
     }
 
     pub(crate) fn read(&self) -> io::Result<Usage> {
         let wall = self.start.elapsed().as_secs_f64();
-        let server = cpu_time(self.pid)?.saturating_sub(self.server).as_secs_f64();
+        let server = self.pid.map_or(Ok(Duration::ZERO), cpu_time)?;
+        let server = server.saturating_sub(self.server).as_secs_f64();
         let own = cpu_time(process::id())?.saturating_sub(self.own).as_secs_f64();
         let machine = machine_time()?.saturating_sub(self.machine).as_secs_f64();
         Ok(Usage { wall, server, own, others: (machine - server - own).max(0.0) })
+    }
+}
+
+/// A run that says how busy everything else on the machine was meanwhile.
+pub(crate) trait Run {
+    /// In cores.
+    fn others_busy(&self) -> f64;
+
+    /// Whether so much else was running that wall time says little.
+    fn is_disturbed(&self) -> bool {
+        self.others_busy() > 0.1
+    }
+}
+
+impl Usage {
+    /// How busy everything else was, in cores.
+    pub(crate) fn others_busy(&self) -> f64 {
+        self.others / self.wall
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{future::pending, time::Duration};
 
 use actix::prelude::*;
-use peerage::{HostPort, Node, NodeConfig, NodeHandle, NodeId, PeerMessage, Received};
+use peerage::{
+    HostPort, Node, NodeConfig, NodeHandle, NodeId, PeerMessage, Received,
+    overlay::{Overlay, OverlayConfig},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, wire};
@@ -45,23 +48,34 @@ impl Handler<Received<Fan>> for Fanner {
 const LINE_BURST: u32 = 1_000_000;
 const LINES_PER_SECOND: u32 = 100_000_000;
 
-/// Runs a node as a server child until stdin closes. Its limits are above what the loads use; it
-/// knows [`wire::book`] and dials nothing.
-pub(crate) fn serve(workers: usize) -> Result<()> {
-    wire::exit_when_stdin_closes()?;
-    let mut config =
-        NodeConfig { listen: vec!["127.0.0.1:0".parse()?], workers, ..NodeConfig::default() };
+/// A node on loopback whose limits are above what the loads use, and which looks for nobody.
+pub(crate) fn config(workers: usize) -> Result<NodeConfig> {
+    let listen = vec!["127.0.0.1:0".parse()?];
+    let mut config = NodeConfig { listen, workers, ..NodeConfig::default() };
     config.limits.max_inbound = ROOM;
     config.limits.max_unfinished = ROOM;
     config.session.message_burst = LINE_BURST;
     config.session.messages_per_second = LINES_PER_SECOND;
     config.discovery.target_peers = 0;
+    config.discovery.bucket_sessions = 0;
     config.discovery.spare_interval = Duration::ZERO;
     config.liveness.dead_after = Duration::from_secs(3600);
+    Ok(config)
+}
+
+/// Runs a node as a server child until stdin closes. It knows [`wire::book`] and dials nothing.
+pub(crate) fn serve(workers: usize, with_overlay: bool) -> Result<()> {
+    wire::exit_when_stdin_closes()?;
+    let config = config(workers)?;
     let book = wire::book().into_iter();
     let book = book.map(|(addr, id)| (HostPort::from(addr), NodeId::from_u128(id.as_u128())));
     actix_rt::System::new().block_on(async {
-        let node = Node::builder().config(config).proven(book.collect()).start().await?;
+        let node = Node::builder().config(config).proven(book.collect());
+        let node = if with_overlay {
+            Overlay::start(node, OverlayConfig::default()).await?.node().clone()
+        } else {
+            node.start().await?
+        };
         let fanner = Fanner { node: node.clone() }.start();
         node.register(fanner.recipient())?;
         let listen = node.listen_addrs().iter().find_map(HostPort::socket_addr);

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use crate::{
+    cases::name_of,
     load::Sample,
-    measure::{Spread, ratio, spread},
+    measure::{Run, Spread, ratio, spread},
+    swarm::hops,
 };
 
 /// Above this share of its core, a process counts as saturated.
@@ -121,6 +123,21 @@ pub(crate) fn print_settings(title: &str, settings: &[Setting]) {
     }
 }
 
+/// Prints what three steps cost against one, with a line for each network.
+pub(crate) fn print_hops(rows: &[(&str, Vec<hops::Found>)]) {
+    println!(
+        "\n| a routed message, delivered and known to be | 1 step (µs ↓) | 3 steps (µs ↓) | 3 / 1 |"
+    );
+    println!("|---|---|---|---|");
+    for (title, found) in rows {
+        let one: Vec<_> = found.iter().map(|found| found.one).collect();
+        let three: Vec<_> = found.iter().map(|found| found.three).collect();
+        println!("| {title} | {} | {} | {} |", wide(&one), wide(&three), compared(&three, &one));
+    }
+    println!();
+    rows.iter().for_each(|(title, found)| disturbed(name_of(title), found));
+}
+
 /// Says of which rows the wall time is not the server's doing.
 fn remark(title: &str, side: &str, samples: &[Sample]) {
     let name = name_of(title);
@@ -135,7 +152,7 @@ fn remark(title: &str, side: &str, samples: &[Sample]) {
 }
 
 /// Says how many runs were disturbed although they had been made again.
-fn disturbed(what: &str, samples: &[Sample]) {
+fn disturbed(what: &str, samples: &[impl Run]) {
     let n = samples.iter().filter(|sample| sample.is_disturbed()).count();
     if n > 0 {
         println!(
@@ -143,10 +160,6 @@ fn disturbed(what: &str, samples: &[Sample]) {
             samples.len()
         );
     }
-}
-
-fn name_of(title: &str) -> &str {
-    title.split(':').next().unwrap_or_default()
 }
 
 fn figure(sample: &Sample) -> f64 {

@@ -13,6 +13,9 @@ pub(crate) const PING: &[u8] = b"{\"msgtype\":\"ping\"}\n";
 pub(crate) const PONG: &[u8] = b"{\"msgtype\":\"pong\"}\n";
 pub(crate) const GETADDR: &[u8] = b"{\"msgtype\":\"getaddr\"}\n";
 
+/// How a message to one node begins; the number of bytes that follow the line comes next.
+pub(crate) const ROUTE_HEAD: &[u8] = b"{\"msgtype\":\"route\",\"attach\":";
+
 /// Addresses in every answer to `getaddr`, on both sides, so that both write the same number of bytes.
 pub(crate) const BOOK_ENTRIES: usize = 100;
 

@@ -7,11 +7,13 @@
 //! appended to the out-buffers of the others, which are woken once however many messages a read held.
 //!
 //! Encrypted, the same loop runs over what tokio-rustls accepts, and a hello must name the id of the key.
+//! As a relay it passes on what one of two connections sends to the other, line and attachment as they are.
 //!
 //! What a real node does and this does not: liveness timers, deadlines, rate limits, a journal, counters,
 //! an address book that changes. It does keep the bounds that memory needs (line length, out-buffer).
 
 mod hub;
+mod relay;
 
 use std::{
     borrow::Cow,
@@ -55,6 +57,9 @@ pub(crate) struct Manner {
     /// Speak TLS, and nothing else.
     #[arg(long)]
     tls: bool,
+    /// Pass on the frames of each of two connections to the other.
+    #[arg(long)]
+    relay: bool,
     /// Ping every connection this often, in seconds; never by default.
     #[arg(long, default_value_t = 0)]
     ping_every: u64,
@@ -78,7 +83,7 @@ async fn accept(manner: Manner) -> Result<()> {
     let listen = listener.local_addr()?;
     let identity = manner.tls.then(Identity::fresh).transpose()?;
     let me = identity.as_ref().map_or_else(Uuid::new_v4, Identity::id);
-    let hub = Rc::new(Hub::new(listen, me)?);
+    let hub = Rc::new(Hub::new(listen, me, manner.relay)?);
     let acceptor = identity.map(|own| own.server()).transpose()?.map(TlsAcceptor::from);
     if manner.ping_every > 0 {
         drop(tokio::task::spawn_local(ping(Rc::clone(&hub), manner.ping_every)));
@@ -228,7 +233,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let seen = self.filled;
         self.filled += n;
-        self.take_lines(seen);
+        if self.hub.relays {
+            self.take_frames();
+        } else {
+            self.take_lines(seen);
+        }
         let limit = if self.id.is_some() { MAX_LINE } else { MAX_HELLO_LINE };
         if self.filled >= limit {
             self.draining = true;

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     Result,
     tls::{self, Identity},
-    wire::{MAX_LINE, PONG},
+    wire::{MAX_LINE, PONG, ROUTE_HEAD},
 };
 
 /// The kind of line that a load waits for; all others are skipped.
@@ -35,6 +35,9 @@ impl Wanted {
     /// Longer than what a server says of its own address after the handshake.
     pub(crate) const FULL_ADDR: Self =
         Self { min_len: 2000, ..Self::new(b"{\"msgtype\":\"addr\"") };
+    /// Longer than any outcome but a delivery, which proves itself.
+    pub(crate) const DELIVERED: Self =
+        Self { min_len: 100, ..Self::new(b"{\"msgtype\":\"routed\"") };
 
     const fn new(prefix: &'static [u8]) -> Self {
         Self { prefix, min_len: 0 }
@@ -84,18 +87,28 @@ impl Stream {
     }
 }
 
-/// Who a connection is made as: a key's id, and TLS with that key.
+/// Who a connection is made as: a key's id, TLS with that key, and what it can do besides.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     id: Uuid,
     config: Arc<ClientConfig>,
+    features: &'static [&'static str],
 }
 
 impl Caller {
     /// With a new key. A `trusting` one does not check the server's signature.
     pub(crate) fn fresh(trusting: bool) -> Result<Self> {
         let identity = Identity::fresh()?;
-        Ok(Self { id: identity.id(), config: identity.client(trusting)? })
+        Ok(Self { id: identity.id(), config: identity.client(trusting)?, features: &[] })
+    }
+
+    /// With a new key; it takes part in routing.
+    pub(crate) fn routing() -> Result<Self> {
+        Ok(Self { features: &["attach", "route"], ..Self::fresh(false)? })
+    }
+
+    pub(crate) const fn id(&self) -> Uuid {
+        self.id
     }
 }
 
@@ -105,10 +118,7 @@ pub(crate) struct Client {
     stream: Stream,
     input: Vec<u8>,
     filled: usize,
-    /// Answers to the server's own pings, which leave with the next write.
-    pongs: Vec<u8>,
-    /// The server's last words, for the error when it closes.
-    bye: Option<String>,
+    asides: Asides,
     /// Where the wanted lines are kept, while somebody wants to look inside.
     kept: Option<Vec<u8>>,
 }
@@ -117,7 +127,7 @@ impl Client {
     /// Connects in plaintext and completes the hello exchange.
     pub(crate) async fn connect(server: SocketAddr, spread: usize) -> Result<Self> {
         let mut client = Self::new(Stream::Plain(dial(server, spread).await?));
-        client.send(hello(Uuid::new_v4()).as_bytes()).await?;
+        client.send(hello(Uuid::new_v4(), &[]).as_bytes()).await?;
         while client.recv(&Wanted::HELLO).await? == 0 {}
         Ok(client)
     }
@@ -135,7 +145,8 @@ impl Client {
         let stream = stream.map_err(|e| format!("TLS handshake: {e}"))?;
         let server_id = tls::proven_id(stream.get_ref().1).ok_or("the server proves no id")?;
         let mut client = Self::new(Stream::Encrypted(Box::new(stream)));
-        let hello = client.ask(hello(caller.id).as_bytes(), &Wanted::HELLO).await?;
+        let hello = hello(caller.id, caller.features);
+        let hello = client.ask(hello.as_bytes(), &Wanted::HELLO).await?;
         if !hello.windows(36).any(|text| text == server_id.to_string().as_bytes()) {
             return Err("the server's hello is not of the id that its key proves".into());
         }
@@ -144,13 +155,33 @@ impl Client {
 
     fn new(stream: Stream) -> Self {
         let input = vec![0; 2048];
-        Self { stream, input, filled: 0, pongs: Vec::new(), bye: None, kept: None }
+        Self { stream, input, filled: 0, asides: Asides::default(), kept: None }
     }
 
     /// One read; how many lines of the wanted kind it completed, possibly none.
     ///
     /// Safe to drop while it waits: what it has read is then still in the socket.
     pub(crate) async fn recv(&mut self, wanted: &Wanted) -> Result<usize> {
+        let (seen, was_filled) = self.read().await?;
+        let found = self.take_lines(seen, wanted)?;
+        self.make_room(was_filled)?;
+        Ok(found)
+    }
+
+    /// One read; hands over the lines of the messages to one node that it completed, attachment and all.
+    /// How many these were.
+    pub(crate) async fn recv_routes(
+        &mut self,
+        each: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<usize> {
+        let (_, was_filled) = self.read().await?;
+        let found = self.take_routes(each)?;
+        self.make_room(was_filled)?;
+        Ok(found)
+    }
+
+    /// Reads once. How much was there before, and whether there was no room for more.
+    async fn read(&mut self) -> Result<(usize, bool)> {
         let space = self.input.get_mut(self.filled..).unwrap_or_default();
         let room = space.len();
         let n = self.stream.read(space).await.map_err(|e| self.lost(&e.to_string()))?;
@@ -159,19 +190,23 @@ impl Client {
         }
         let seen = self.filled;
         self.filled += n;
-        let found = self.take_lines(seen, wanted)?;
-        if n == room && self.input.len() <= MAX_LINE {
+        Ok((seen, n == room))
+    }
+
+    /// Grows the buffer after a read that has filled it.
+    fn make_room(&mut self, was_filled: bool) -> Result<()> {
+        if was_filled && self.input.len() <= MAX_LINE {
             self.input.resize(self.input.len() * 2, 0);
         } else if self.filled == self.input.len() {
             return Err("the server sent a line that is too long".into());
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Writes `bytes`, and the pongs that are due.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        if !self.pongs.is_empty() {
-            let pongs = std::mem::take(&mut self.pongs);
+        if !self.asides.pongs.is_empty() {
+            let pongs = std::mem::take(&mut self.asides.pongs);
             self.stream.write_all(&pongs).await.map_err(|e| self.lost(&e.to_string()))?;
         }
         self.stream.write_all(bytes).await.map_err(|e| self.lost(&e.to_string()))?;
@@ -209,24 +244,74 @@ impl Client {
                 if let Some(kept) = &mut self.kept {
                     kept.extend_from_slice(line);
                 }
-            } else if line.starts_with(b"{\"msgtype\":\"ping\"") {
-                self.pongs.extend_from_slice(PONG);
-            } else if line.starts_with(b"{\"msgtype\":\"bye\"") {
-                self.bye = Some(String::from_utf8_lossy(line).into_owned());
-            } else if !line.starts_with(b"{\"msgtype\":\"") {
-                let line = String::from_utf8_lossy(line);
-                return Err(format!("a line whose kind this client cannot tell: {line}").into());
+            } else {
+                self.asides.take(line)?;
             }
         }
-        self.input.copy_within(start..self.filled, 0);
-        self.filled -= start;
+        self.done_with(start);
         Ok(found)
     }
 
+    fn take_routes(&mut self, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<usize> {
+        let (mut found, mut start) = (0, 0);
+        loop {
+            let rest = self.input.get(start..self.filled).unwrap_or_default();
+            let Some(end) = memchr(b'\n', rest) else { break };
+            let line = rest.get(..end).unwrap_or_default();
+            match attached(line) {
+                None => self.asides.take(line)?,
+                Some(n) if end + 1 + n > rest.len() => break,
+                Some(n) => {
+                    each(line)?;
+                    found += 1;
+                    start += n;
+                }
+            }
+            start += end + 1;
+        }
+        self.done_with(start);
+        Ok(found)
+    }
+
+    fn done_with(&mut self, n: usize) {
+        self.input.copy_within(n..self.filled, 0);
+        self.filled -= n;
+    }
+
     fn lost(&self, what: &str) -> String {
-        let bye = self.bye.as_deref().unwrap_or("nothing");
+        let bye = self.asides.bye.as_deref().unwrap_or("nothing");
         format!("connection lost: {what}; before that the server said {bye}")
     }
+}
+
+/// What the server says besides what the load is about.
+#[derive(Debug, Default)]
+struct Asides {
+    /// Answers to its pings, which leave with the next write.
+    pongs: Vec<u8>,
+    /// Its last words, for the error when it closes.
+    bye: Option<String>,
+}
+
+impl Asides {
+    fn take(&mut self, line: &[u8]) -> Result<()> {
+        if line.starts_with(b"{\"msgtype\":\"ping\"") {
+            self.pongs.extend_from_slice(PONG);
+        } else if line.starts_with(b"{\"msgtype\":\"bye\"") {
+            self.bye = Some(String::from_utf8_lossy(line).into_owned());
+        } else if !line.starts_with(b"{\"msgtype\":\"") {
+            let line = String::from_utf8_lossy(line);
+            return Err(format!("a line whose kind this client cannot tell: {line}").into());
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes follow a line; none if it is no message to one node.
+fn attached(line: &[u8]) -> Option<usize> {
+    let number = line.strip_prefix(ROUTE_HEAD)?;
+    let digits = number.iter().take_while(|byte| byte.is_ascii_digit());
+    Some(digits.fold(0, |n, digit| n * 10 + usize::from(digit - b'0')))
 }
 
 /// A TCP connection. `spread` picks a source address of the 127.0.0.0/24 net, so that thousands of
@@ -240,6 +325,10 @@ async fn dial(server: SocketAddr, spread: usize) -> Result<TcpStream> {
     Ok(stream)
 }
 
-fn hello(id: Uuid) -> String {
-    format!("{{\"msgtype\":\"hello\",\"nodeid\":\"{id}\"}}\n")
+fn hello(id: Uuid, features: &[&str]) -> String {
+    let features = match features {
+        [] => String::new(),
+        some => format!(",\"features\":{some:?}"),
+    };
+    format!("{{\"msgtype\":\"hello\",\"nodeid\":\"{id}\"{features}}}\n")
 }

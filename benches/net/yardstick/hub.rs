@@ -24,12 +24,14 @@ pub(super) struct Hub {
     pub(super) greeting: Vec<u8>,
     pub(super) addr_reply: Vec<u8>,
     peers: RefCell<BTreeMap<Uuid, Rc<Peer>>>,
+    /// Frames are passed on.
+    pub(super) relays: bool,
     /// The encoded fan-out lines of the read at hand; kept for its capacity only.
     pub(super) fan: RefCell<Vec<u8>>,
 }
 
 impl Hub {
-    pub(super) fn new(listen: SocketAddr, me: Uuid) -> Result<Self> {
+    pub(super) fn new(listen: SocketAddr, me: Uuid, relays: bool) -> Result<Self> {
         // By hand, for `json!` sorts the keys, and the client tells lines apart by how they begin.
         let hello = format!(
             "{{\"msgtype\":\"hello\",\"nodeid\":\"{me}\",\"version\":1,\"agent\":\"peerage/0.1.0\",\
@@ -37,7 +39,8 @@ impl Hub {
         );
         let greeting = [hello.as_bytes(), &addr_line(&[(listen, me)])?, GETADDR, PING].concat();
         let addr_reply = addr_line(&wire::book())?;
-        Ok(Self { greeting, addr_reply, peers: RefCell::default(), fan: RefCell::default() })
+        let (peers, fan) = <(RefCell<_>, RefCell<_>)>::default();
+        Ok(Self { greeting, addr_reply, peers, relays, fan })
     }
 
     /// The newest session of a node wins, and the older one is closed.
@@ -59,6 +62,11 @@ impl Hub {
         let peers = self.peers.borrow();
         let due = |id: &Uuid| id.as_u64_pair().1 % turns == turn;
         peers.iter().filter(|(id, _)| due(id)).for_each(|(_, peer)| peer.push(PING));
+    }
+
+    /// Somebody else, of two.
+    pub(super) fn other(&self, me: &Rc<Peer>) -> Option<Rc<Peer>> {
+        self.peers.borrow().values().find(|peer| !Rc::ptr_eq(peer, me)).cloned()
     }
 
     pub(super) fn fan_out(&self, from: &Rc<Peer>, lines: &[u8]) {
