@@ -41,10 +41,11 @@ pub(crate) struct Plan {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(2..=200))]
     pub(crate) nodes: u32,
     /// Messages published while it is measured.
-    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) messages: u32,
-    /// Messages published in a second, evenly spaced, each by a node chosen at random.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Messages published in a second, evenly spaced, each by a node chosen at random. So few that no
+    /// contender comes near to keeping its core busy, for then latencies would be those of a queue.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rate: u32,
     /// Bytes of payload in a message.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(4..=32_768))]
