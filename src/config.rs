@@ -11,7 +11,10 @@ use crate::{
     address::{Bootstrap, HostPort},
     identity::NetworkKey,
     ids::NodeId,
-    wire::MAX_LINE,
+    wire::{
+        MAX_LINE,
+        tags::{Tags, TagsError, check_tags},
+    },
 };
 
 /// Everything a node is started with. `Default` is right for a node on an ordinary network.
@@ -30,6 +33,9 @@ pub struct NodeConfig {
     pub trust: TrustConfig,
     /// Nodes of different network names do not talk (`bye wrong-network`).
     pub network: String,
+    /// What this node says of itself for others to choose by, such as `region` = `eu`: at most 16, with
+    /// names and values of 1 to 64 printable bytes. Can be changed while it runs.
+    pub tags: Tags,
     /// What this node calls itself in its hello, `name/version`; at most 64 bytes.
     pub agent: String,
     /// How many arbiters (threads) carry sessions. 1 keeps everything on the caller's thread.
@@ -144,8 +150,14 @@ pub struct LimitsConfig {
 /// What is kept of addresses, and how they are dialled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiscoveryConfig {
-    /// The node dials known addresses while it has fewer sessions than this.
+    /// The node dials whomever it knows while it has fewer sessions than this: networks of up to
+    /// about so many nodes are a full mesh.
     pub target_peers: usize,
+    /// Sessions that are wanted in each bucket of XOR distance
+    /// ([`buckets`](crate::proto::buckets)), inbound and outbound counted together, as far as the
+    /// network can fill it. More makes routes shorter and the loss of many nodes at once harmless;
+    /// each costs a session more for every doubling of the network. Zero: none but `target_peers`.
+    pub bucket_sessions: usize,
     /// Of these, so many are to be sessions that this node has dialled itself, as far as they are
     /// that many: whoever connects to it from many addresses then still is not all it knows.
     pub outbound_min: usize,
@@ -192,10 +204,13 @@ pub struct DiscoveryConfig {
     pub addr_burst: u32,
     /// Unsolicited addresses taken from one session per second in the long run.
     pub addrs_per_second: u32,
-    /// The first pause before a random peer is asked `getaddr` again; it doubles up to
+    /// The first pause after this node has offered to end sessions that it could do without; it doubles
+    /// up to ten minutes while nobody takes the offer. Zero: it offers none.
+    pub spare_interval: Duration,
+    /// The first pause before peers are asked again for addresses in some bucket; it doubles up to
     /// `refresh_max` while nothing new is heard.
     pub refresh_min: Duration,
-    /// The longest pause before a random peer is asked `getaddr` again.
+    /// The longest pause before peers are asked again for addresses in some bucket.
     pub refresh_max: Duration,
 }
 
@@ -208,6 +223,7 @@ impl Default for NodeConfig {
             security: Security::default(),
             trust: TrustConfig::default(),
             network: "main".to_owned(),
+            tags: Tags::new(),
             agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             liveness: LivenessConfig::default(),
@@ -261,7 +277,8 @@ impl Default for LimitsConfig {
 impl Default for DiscoveryConfig {
     fn default() -> Self {
         Self {
-            target_peers: 64,
+            target_peers: 16,
+            bucket_sessions: 4,
             outbound_min: 8,
             outbound_per_group: 2,
             book_entries: 8192,
@@ -281,8 +298,9 @@ impl Default for DiscoveryConfig {
             addr_reply_max: 256,
             addr_burst: 1000,
             addrs_per_second: 10,
+            spare_interval: Duration::from_secs(10),
             refresh_min: Duration::from_secs(2),
-            refresh_max: Duration::from_secs(60),
+            refresh_max: Duration::from_secs(600),
         }
     }
 }
@@ -306,12 +324,23 @@ pub enum ConfigError {
     /// A quantity that must be at least one is zero.
     #[error("{0} must not be zero")]
     Zero(&'static str),
+    /// A time is longer than others wait.
+    #[error("{name} must not be longer than {}", humantime::format_duration(*max))]
+    TooLong {
+        /// What is configured.
+        name: &'static str,
+        /// The longest time.
+        max: Duration,
+    },
     /// A place for lines has not even room for the longest.
     #[error("{0} must be at least {MAX_LINE}, the longest line")]
     BelowLine(&'static str),
     /// A text is longer than the wire allows, empty, or has control characters.
     #[error("{0} must have 1 to 64 printable characters")]
     BadName(&'static str),
+    /// The node cannot have these tags.
+    #[error(transparent)]
+    Tags(#[from] TagsError),
     /// A membership, an allowed id or a pinned bootstrap can be proven only over encrypted
     /// connections.
     #[error("what {0} asks for needs encryption, so security must not be off")]
@@ -377,6 +406,7 @@ impl NodeConfig {
                 return Err(ConfigError::BadName(name));
             }
         }
+        check_tags(&self.tags)?;
         self.validate_trust()?;
         if let Some(addr) = &self.advertise
             && let Err(why) = addr.check_dialable()

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use actix::prelude::*;
+use bytes::Bytes;
 use parking_lot::RwLock;
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
@@ -12,17 +13,18 @@ use crate::{
     ids::NodeId,
     outbox::SendError,
     wire::{
-        Encoded,
-        frame::{CORE_MSGTYPES, EncodeError, shorten},
+        EncodeError, Encoded,
+        frame::{CORE_MSGTYPES, shorten},
     },
 };
 
 /// A message between nodes, of a msgtype of the program's own.
 ///
 /// On the wire it is one line: the type's JSON object with the field `msgtype` added. It must
-/// serialise to an object (a struct or a map) without a field of that name. Add fields as
-/// `Option`s and ignore unknown ones, and nodes of different versions go on understanding each
-/// other; a message that does not deserialise closes its sender's session with `bye protocol`.
+/// serialise to an object (a struct or a map) without a field of that name, or one named `attach`.
+/// Add fields as `Option`s and ignore unknown ones, and nodes of different versions go on
+/// understanding each other; a message that does not deserialise closes its sender's session with
+/// `bye protocol`. What is large or no text goes along as an attachment: raw bytes behind the line.
 ///
 /// ```
 /// use peerage::PeerMessage;
@@ -38,7 +40,7 @@ use crate::{
 ///
 /// let line = Chat { text: "hello".into() }.encode()?;
 /// assert_eq!(&line.bytes()[..], b"{\"msgtype\":\"chat\",\"text\":\"hello\"}\n");
-/// # Ok::<(), peerage::wire::frame::EncodeError>(())
+/// # Ok::<(), peerage::wire::EncodeError>(())
 /// ```
 pub trait PeerMessage: Serialize + DeserializeOwned + Send + 'static {
     /// The msgtype: 1 to 64 bytes, and none of the core's.
@@ -51,6 +53,16 @@ pub trait PeerMessage: Serialize + DeserializeOwned + Send + 'static {
     fn encode(&self) -> Result<Encoded, EncodeError> {
         Encoded::message(Self::MSGTYPE, self)
     }
+
+    /// The message with bytes that go along with it, for peers that take some
+    /// ([`PeerHandle::takes_attachments`]).
+    ///
+    /// # Errors
+    /// The message is not a JSON object, or longer than a line may be, or the attachment is longer
+    /// than [`MAX_ATTACHMENT`](crate::wire::MAX_ATTACHMENT).
+    fn encode_with(&self, attachment: Bytes) -> Result<Encoded, EncodeError> {
+        Encoded::with_attachment(Self::MSGTYPE, self, attachment)
+    }
 }
 
 /// A message from a peer, as its actor gets it.
@@ -62,6 +74,9 @@ pub trait PeerMessage: Serialize + DeserializeOwned + Send + 'static {
 pub struct Received<M> {
     /// What was sent.
     pub message: M,
+    /// The bytes that came with it; empty if there were none. What is kept of them longer than this
+    /// message counts no more against the sender.
+    pub attachment: Bytes,
     /// Who sent it, and the session to answer on.
     pub from: PeerHandle,
     #[expect(dead_code, reason = "held for its drop")]
@@ -72,7 +87,13 @@ impl<M> Received<M> {
     /// A message that nobody sent, for tests that play a session.
     #[must_use]
     pub const fn mock(message: M, from: PeerHandle) -> Self {
-        Self { message, from, credit: Credit::free() }
+        Self::mock_with(message, Bytes::new(), from)
+    }
+
+    /// The same, with an attachment.
+    #[must_use]
+    pub const fn mock_with(message: M, attachment: Bytes, from: PeerHandle) -> Self {
+        Self { message, attachment, from, credit: Credit::free() }
     }
 
     /// The sender's node id.
@@ -119,11 +140,17 @@ pub enum DeliverError {
 
 /// One msgtype's way to its actor.
 pub trait Route: Send + Sync {
-    /// Understands a line and hands it over.
+    /// Understands a line and hands it over, with the bytes that came behind it.
     ///
     /// # Errors
     /// It could not be, and why.
-    fn deliver(&self, line: &str, from: &PeerHandle, credit: Credit) -> Result<(), DeliverError>;
+    fn deliver(
+        &self,
+        line: &str,
+        attachment: Bytes,
+        from: &PeerHandle,
+        credit: Credit,
+    ) -> Result<(), DeliverError>;
 
     /// Whether the actor is there.
     fn is_alive(&self) -> bool;
@@ -134,13 +161,19 @@ struct Typed<M: Send + 'static> {
 }
 
 impl<M: PeerMessage> Route for Typed<M> {
-    fn deliver(&self, line: &str, from: &PeerHandle, credit: Credit) -> Result<(), DeliverError> {
+    fn deliver(
+        &self,
+        line: &str,
+        attachment: Bytes,
+        from: &PeerHandle,
+        credit: Credit,
+    ) -> Result<(), DeliverError> {
         let message = serde_json::from_str(line)
             .map_err(|error| DeliverError::BadPayload(shorten(&error.to_string())))?;
         if !self.to.connected() {
             return Err(DeliverError::Gone);
         }
-        self.to.do_send(Received { message, from: from.clone(), credit });
+        self.to.do_send(Received { message, attachment, from: from.clone(), credit });
         Ok(())
     }
 
@@ -151,6 +184,20 @@ impl<M: PeerMessage> Route for Typed<M> {
 
 /// The longest msgtype that can be registered, in bytes.
 const MAX_MSGTYPE: usize = 64;
+
+/// Whether an actor can be registered for a msgtype of this name.
+///
+/// # Errors
+/// It cannot, and why.
+pub fn check_msgtype(name: &str) -> Result<(), RegisterError> {
+    if CORE_MSGTYPES.contains(&name) {
+        return Err(RegisterError::Core);
+    }
+    if name.is_empty() || name.len() > MAX_MSGTYPE || name.chars().any(char::is_control) {
+        return Err(RegisterError::BadName);
+    }
+    Ok(())
+}
 
 /// Who takes which msgtype. Read by every session, written when an actor is registered.
 #[derive(Default)]
@@ -168,12 +215,7 @@ impl Routes {
         to: Recipient<Received<M>>,
     ) -> Result<(), RegisterError> {
         let name = M::MSGTYPE;
-        if CORE_MSGTYPES.contains(&name) {
-            return Err(RegisterError::Core);
-        }
-        if name.is_empty() || name.len() > MAX_MSGTYPE || name.chars().any(char::is_control) {
-            return Err(RegisterError::BadName);
-        }
+        check_msgtype(name)?;
         let mut routes = self.routes.write();
         if routes.get(name).is_some_and(|route| route.is_alive()) {
             return Err(RegisterError::Taken);

@@ -1,9 +1,11 @@
-//! The two names everything goes by: a [`NodeId`] for a node, a [`LinkId`] for one connection.
+//! The names everything goes by: a [`NodeId`] for a node, a [`LinkId`] for one connection, a
+//! [`MessageId`] for a message that passes through more than one.
 
 use std::{fmt, str::FromStr};
 
 use rand::Rng;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
 use uuid::Uuid;
 
 /// A node's identity: a UUID. One of version 8 follows from the node's key and is proven by every
@@ -50,6 +52,14 @@ impl NodeId {
         self.as_u128() ^ other.as_u128()
     }
 
+    /// How many of the first bits another id has in common with this one, which is the number of the
+    /// bucket that it stands in; none if it is the same.
+    #[must_use]
+    pub const fn bucket(self, other: Self) -> Option<u8> {
+        let common = self.distance(other).leading_zeros() as u8;
+        if common < 128 { Some(common) } else { None }
+    }
+
     /// The first eight hex digits: enough for a person to tell nodes apart.
     #[must_use]
     pub fn short(self) -> String {
@@ -71,6 +81,85 @@ impl FromStr for NodeId {
     }
 }
 
+/// One message, wherever it is: 128 bits, written as 32 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId([u8; 16]);
+
+/// A text that is no message id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a message id has 32 hex digits")]
+pub struct MessageIdError;
+
+impl MessageId {
+    /// A fresh id from the given source of randomness.
+    pub fn random(rng: &mut impl Rng) -> Self {
+        Self(rng.random())
+    }
+
+    /// The id with these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl MessageId {
+    /// Its digits. Sixteen bytes have 32 of them, and digits are text, so that nothing can fail.
+    fn digits<'a>(&self, room: &'a mut [u8; 32]) -> Option<&'a str> {
+        hex::encode_to_slice(self.0, room).ok()?;
+        str::from_utf8(room).ok()
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.digits(&mut [0; 32]).ok_or(fmt::Error)?)
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = MessageIdError;
+
+    fn from_str(text: &str) -> Result<Self, MessageIdError> {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).or(Err(MessageIdError))?;
+        Ok(Self(bytes))
+    }
+}
+
+impl Serialize for MessageId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut room = [0; 32];
+        serializer.serialize_str(self.digits(&mut room).unwrap_or_default())
+    }
+}
+
+impl<'de> Deserialize<'de> for MessageId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Digits;
+
+        impl de::Visitor<'_> for Digits {
+            type Value = MessageId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("32 hex digits")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<MessageId, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Digits)
+    }
+}
+
 /// One connection of this node, from its first byte to its last; never used again in the same run.
 /// Later connections have higher ids. It names a connection within one node and never travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,5 +168,22 @@ pub struct LinkId(pub u64);
 impl fmt::Display for LinkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "link {}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_id_is_32_hex_digits() {
+        let id = MessageId::from_bytes([0xab; 16]);
+        let text = "ab".repeat(16);
+        assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{text}\""));
+        assert_eq!(serde_json::from_str::<MessageId>(&format!("\"{text}\"")).unwrap(), id);
+        assert_eq!(text.to_uppercase().parse(), Ok(id));
+        for wrong in ["", "ab", &"ab".repeat(17), &"zz".repeat(16), &"é".repeat(16)] {
+            assert_eq!(wrong.parse::<MessageId>(), Err(MessageIdError), "{wrong}");
+        }
     }
 }

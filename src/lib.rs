@@ -74,6 +74,7 @@
 //! * [`Node`] and [`NodeHandle`]: start a node, and everything a program can ask of it.
 //! * [`PeerMessage`] and [`Received`]: messages of your own.
 //! * [`PeerEvent`]: who comes and goes.
+//! * [`overlay`]: messages to any node, whether it is a peer or not.
 //! * [`sim`]: a network of real nodes in one process under a virtual clock, to test your actors in.
 //! * [`testkit`]: mock sessions and probes, to test one actor alone.
 //! * [`config`]: every number, with its default and what breaks when it is wrong.
@@ -95,6 +96,7 @@ pub mod identity;
 pub mod ids;
 pub mod node;
 pub mod outbox;
+pub mod overlay;
 pub mod peer;
 pub mod proto;
 pub mod reason;
@@ -125,6 +127,7 @@ pub use proto::{
     journal::{Decision, JournalQuery, Kind},
 };
 pub use reason::CloseReason;
+pub use wire::{Tags, TagsError};
 
 /// The README's program must compile.
 #[cfg(doctest)]

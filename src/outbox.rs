@@ -24,6 +24,9 @@ pub enum SendError {
     /// The message cannot be put on the wire: not a JSON object, or too long.
     #[error("the message cannot be encoded")]
     NotEncodable,
+    /// The message has an attachment, and the peer's hello does not say that it takes any.
+    #[error("the peer takes no attachments")]
+    NoAttachments,
 }
 
 /// Frames up to this size are copied together as they come; larger ones are shared by all outboxes
@@ -61,12 +64,17 @@ struct State {
     /// What has been taken since then.
     relieved_frames: usize,
     relieved_bytes: usize,
+    /// Found no room, and follows as soon as there is some, unless a newer one takes its place.
+    latest: Option<Box<Encoded>>,
     /// The last frame is in; nothing more is taken.
     finished: bool,
+    /// The peer takes attachments.
+    attachments: bool,
     waker: Option<Waker>,
 }
 
-/// One or more frames that are written together, as far as they have not been written.
+/// One or more frames that are written together, as far as they have not been written. A large
+/// attachment is a chunk of its own, which counts as no frame.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     frames: usize,
@@ -93,10 +101,23 @@ impl Outbox {
         Self { max_frames, max_bytes, state: Mutex::default() }
     }
 
-    /// Queues a frame. Accepted means that it will be written unless the connection fails first.
+    /// The peer's hello says that it takes attachments.
+    pub fn allow_attachments(&self) {
+        self.state.lock().attachments = true;
+    }
+
+    /// Whether it does.
+    #[must_use]
+    pub fn takes_attachments(&self) -> bool {
+        self.state.lock().attachments
+    }
+
+    /// Queues a frame. Accepted means that it will be written unless the connection fails first. An
+    /// empty outbox takes any frame, even one that is larger than its limit.
     ///
     /// # Errors
-    /// [`SendError::OutboxFull`] at either limit, [`SendError::NoSuchPeer`] on a closing session.
+    /// [`SendError::OutboxFull`] at either limit, [`SendError::NoSuchPeer`] on a closing session,
+    /// [`SendError::NoAttachments`] if the frame has one and the peer takes none.
     pub fn push(&self, frame: &Encoded) -> Result<(), SendError> {
         let waker = {
             let mut state = self.state.lock();
@@ -122,7 +143,28 @@ impl Outbox {
     pub(crate) fn push_control(&self, frame: &Encoded) {
         let mut state = self.state.lock();
         if !state.finished {
-            state.append(frame.bytes());
+            state.append(frame);
+        }
+    }
+
+    /// Queues what only the newest of matters: if there is no room for it now, it takes the place of
+    /// an earlier one that waits for some. Never refused while the session lasts.
+    pub fn push_latest(&self, frame: &Encoded) {
+        let waker = {
+            let mut state = self.state.lock();
+            if state.finished {
+                return;
+            }
+            // Behind one that waits it must not slip past.
+            if state.latest.is_none() && self.has_room(&state, frame) {
+                state.append(frame);
+            } else {
+                state.latest = Some(Box::new(frame.clone()));
+            }
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
@@ -130,7 +172,10 @@ impl Outbox {
         if state.finished {
             return Err(SendError::NoSuchPeer);
         }
-        if state.frames >= self.max_frames || state.bytes + frame.bytes().len() > self.max_bytes {
+        if !frame.attachment().is_empty() && !state.attachments {
+            return Err(SendError::NoAttachments);
+        }
+        if !self.has_room(state, frame) {
             if !state.refusing {
                 state.refusing = true;
                 state.relieved_frames = 0;
@@ -138,8 +183,14 @@ impl Outbox {
             }
             return Err(SendError::OutboxFull);
         }
-        state.append(frame.bytes());
+        state.append(frame);
         Ok(())
+    }
+
+    const fn has_room(&self, state: &State, frame: &Encoded) -> bool {
+        // What waits alone is bounded by itself. Were it refused, it would be for ever.
+        let fits = state.bytes == 0 || state.bytes + frame.wire_len() <= self.max_bytes;
+        fits && state.frames < self.max_frames
     }
 
     /// Queues the last frame, if there is one, whatever the limits, and takes no more. Later calls
@@ -150,8 +201,9 @@ impl Outbox {
             return;
         }
         state.finished = true;
+        state.latest = None;
         if let Some(last) = last {
-            state.append(last.bytes());
+            state.append(last);
         }
         if let Some(waker) = state.waker.take() {
             waker.wake();
@@ -182,6 +234,11 @@ impl Outbox {
         {
             state.refusing = false;
         }
+        if state.latest.as_ref().is_some_and(|latest| self.has_room(&state, latest))
+            && let Some(latest) = state.latest.take()
+        {
+            state.append(&latest);
+        }
         // An idle session keeps no queue.
         if state.queue.is_empty() && state.queue.capacity() > 8 {
             state.queue = VecDeque::new();
@@ -202,23 +259,31 @@ impl Outbox {
 }
 
 impl State {
-    fn append(&mut self, frame: &Bytes) {
+    fn append(&mut self, frame: &Encoded) {
         self.frames += 1;
-        self.bytes += frame.len();
-        if frame.len() <= SMALL
+        self.append_bytes(frame.bytes(), 1);
+        if !frame.attachment().is_empty() {
+            self.append_bytes(frame.attachment(), 0);
+        }
+    }
+
+    /// Appends the beginning of so many frames, or what belongs to the one before.
+    fn append_bytes(&mut self, bytes: &Bytes, frames: usize) {
+        self.bytes += bytes.len();
+        if bytes.len() <= SMALL
             && let Some(last) = self.queue.back_mut()
-            && last.copy(frame)
+            && last.copy(bytes, frames)
         {
             return;
         }
-        let bytes = ChunkBytes::Shared(frame.clone());
-        self.queue.push_back(Chunk { frames: 1, written: 0, bytes });
+        let bytes = ChunkBytes::Shared(bytes.clone());
+        self.queue.push_back(Chunk { frames, written: 0, bytes });
     }
 }
 
 impl Chunk {
-    /// Copies a small frame behind what is there, if that is small as well.
-    fn copy(&mut self, frame: &[u8]) -> bool {
+    /// Copies what is small behind what is there, if that is small as well.
+    fn copy(&mut self, frame: &[u8], frames: usize) -> bool {
         match &mut self.bytes {
             ChunkBytes::Copied(bytes) if bytes.len() + frame.len() <= CHUNK => {
                 bytes.extend_from_slice(frame);
@@ -233,7 +298,7 @@ impl Chunk {
             }
             ChunkBytes::Copied(_) | ChunkBytes::Shared(_) => return false,
         }
-        self.frames += 1;
+        self.frames += frames;
         true
     }
 }
@@ -289,11 +354,14 @@ mod tests {
     use super::*;
 
     fn frame(len: usize) -> Encoded {
-        #[derive(serde::Serialize)]
-        struct Text(std::collections::BTreeMap<&'static str, String>);
-        let envelope = Encoded::message("t", &Text([("x", String::new())].into())).unwrap();
-        let pad = len.saturating_sub(envelope.bytes().len());
-        Encoded::message("t", &Text([("x", "x".repeat(pad))].into())).unwrap()
+        frame_with(len, 0)
+    }
+
+    /// A line of about this length, and exactly if nothing follows it.
+    fn frame_with(len: usize, attachment: usize) -> Encoded {
+        let pad = "x".repeat(len.saturating_sub(r#"{"msgtype":"t","x":""}"#.len() + 1));
+        let body = serde_json::json!({"x": pad});
+        Encoded::with_attachment("t", &body, vec![7; attachment].into()).unwrap()
     }
 
     fn take(outbox: &Outbox) -> Option<usize> {
@@ -338,6 +406,34 @@ mod tests {
     }
 
     #[test]
+    fn a_small_attachment_is_copied_behind_its_line_and_a_large_one_is_shared() {
+        let (small, large) = (frame_with(30, 1000), frame_with(30, 20_000));
+        let outbox = Outbox::new(100, 1 << 20);
+        assert_eq!(outbox.push(&small), Err(SendError::NoAttachments));
+        assert!(!outbox.takes_attachments());
+        outbox.allow_attachments();
+        for frame in [&small, &large, &small] {
+            outbox.push(frame).unwrap();
+        }
+        assert_eq!(outbox.state.lock().frames, 3);
+        assert_eq!(take(&outbox), Some(small.wire_len() + large.bytes().len()));
+        let shared = outbox.take(Waker::noop()).unwrap();
+        assert_eq!(shared.chunk().as_ptr(), large.attachment().as_ptr());
+        assert_eq!(take(&outbox), Some(small.wire_len()));
+        let state = outbox.state.lock();
+        assert_eq!((state.frames, state.bytes, state.queue.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_empty_outbox_takes_what_is_larger_than_its_limit() {
+        let outbox = Outbox::new(3, 1000);
+        assert_eq!(outbox.push(&frame(1001)), Ok(()));
+        assert_eq!(outbox.push(&Encoded::PING), Err(SendError::OutboxFull));
+        assert_eq!(take(&outbox), Some(1001));
+        assert_eq!(outbox.push(&Encoded::PING), Ok(()));
+    }
+
+    #[test]
     fn a_sender_that_fills_every_gap_does_not_keep_a_brisk_peer_refusing() {
         let outbox = Outbox::new(100, 1 << 20);
         let large = frame(20_000);
@@ -349,6 +445,30 @@ mod tests {
             outbox.push(&large).unwrap();
         }
         assert!((26..=50).contains(&taken), "half of the limit, {taken}");
+    }
+
+    #[test]
+    fn of_what_only_the_newest_matters_that_follows_when_there_is_room() {
+        let outbox = Outbox::new(2, 1000);
+        outbox.push_latest(&frame(30));
+        assert_eq!(take(&outbox), Some(30), "at once, if there is room");
+        let sizes = |n| {
+            let chunks = std::iter::from_fn(|| outbox.take(Waker::noop()));
+            assert_eq!(chunks.map(|chunk| chunk.remaining()).collect::<Vec<_>>(), n);
+        };
+        let large = frame(900);
+        outbox.push(&large).unwrap();
+        for size in [200, 201, 202] {
+            outbox.push_latest(&frame(size));
+        }
+        assert!(!outbox.status().refusing, "it is not the peer that asks for too much");
+        outbox.push_latest(&frame(30));
+        sizes(vec![900, 30]);
+        outbox.push(&large).unwrap();
+        outbox.push_latest(&frame(200));
+        outbox.finish(Some(&Encoded::PONG));
+        outbox.push_latest(&frame(200));
+        sizes(vec![919]);
     }
 
     #[test]
@@ -364,16 +484,19 @@ mod tests {
         /// Whatever is accepted comes out, in order, and the limits hold.
         #[test]
         fn nothing_accepted_is_lost(steps in proptest::collection::vec(
-            proptest::option::weighted(0.8, 22usize..6000), 1..200,
+            proptest::option::weighted(0.8, (22usize..6000, 0usize..18_000)), 1..200,
         )) {
             let outbox = Outbox::new(20, 20_000);
+            outbox.allow_attachments();
             let (mut accepted, mut written) = (Vec::new(), Vec::new());
             for step in steps {
                 match step {
-                    Some(len) => {
-                        let frame = frame(len);
+                    Some((len, attachment)) => {
+                        // Half of them have none.
+                        let frame = frame_with(len, attachment.saturating_sub(9000));
                         if outbox.push(&frame).is_ok() {
                             accepted.extend_from_slice(frame.bytes());
+                            accepted.extend_from_slice(frame.attachment());
                         }
                     }
                     None => written.extend(outbox.take(Waker::noop()).iter().flat_map(|c| c.chunk().to_vec())),

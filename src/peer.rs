@@ -7,6 +7,7 @@ use crate::{
     clock::Moment,
     identity::PublicKey,
     ids::{LinkId, NodeId},
+    wire::Tags,
 };
 
 /// Who dialled whom.
@@ -132,6 +133,8 @@ pub struct PeerInfo {
     pub agent: Option<String>,
     /// What it says it can do beyond the core.
     pub features: Vec<String>,
+    /// What else it says of itself, for others to choose by; nothing proves it.
+    pub tags: Tags,
     /// When the session came up.
     pub since: Moment,
     /// When it last answered: its latest pong, or its hello.

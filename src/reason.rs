@@ -48,6 +48,8 @@ pub enum CloseReason {
     Slow,
     /// The connection was made only to see whether a node answers there.
     Feeler,
+    /// Both nodes have sessions enough without this one.
+    Surplus,
     /// The operator or the program asked for it.
     Requested,
     /// A fault inside the node that says it.
@@ -64,7 +66,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason this node may send, in the order of `docs/PROTOCOL.md`.
-    pub const SENT: [Self; 21] = [
+    pub const SENT: [Self; 22] = [
         Self::Shutdown,
         Self::SelfConnection,
         Self::Duplicate,
@@ -84,6 +86,7 @@ impl CloseReason {
         Self::Timeout,
         Self::Slow,
         Self::Feeler,
+        Self::Surplus,
         Self::Requested,
         Self::Internal,
     ];
@@ -111,6 +114,7 @@ impl CloseReason {
             Self::Timeout => "timeout",
             Self::Slow => "slow",
             Self::Feeler => "feeler",
+            Self::Surplus => "surplus",
             Self::Requested => "requested",
             Self::Internal => "internal",
             Self::Gone => "gone",

@@ -23,6 +23,7 @@
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use actix::prelude::*;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::timeout};
 
@@ -40,7 +41,7 @@ use crate::{
     peer::{Channel, ChannelSecurity, Direction},
     proto::journal::{Decision, JournalQuery},
     reason::CloseReason,
-    wire::Hello,
+    wire::{ATTACH, Frame, Hello, Line, LineSplitter, MAX_LINE, Tags, attachment::take_whole},
 };
 
 /// How long an expected message may take; under a paused clock that is no time at all.
@@ -150,6 +151,7 @@ pub const fn minimal_hello(id: u128) -> Hello {
         features: Vec::new(),
         observed: None,
         member: None,
+        tags: Tags::new(),
         feeler: false,
     }
 }
@@ -267,12 +269,20 @@ impl FakeSession {
 
     /// The peer says this hello over such a connection.
     pub fn greet_over(&self, hello: Hello, channel: Channel) {
+        if hello.features.iter().any(|feature| feature == ATTACH) {
+            self.handle.outbox.allow_attachments();
+        }
         self.tell(LinkNews::Greeted(Box::new(hello), channel));
     }
 
     /// The peer answers a ping after this long.
     pub fn pong(&self, sample: Duration) {
         self.tell(LinkNews::Pong(sample));
+    }
+
+    /// The peer says what its tags are now.
+    pub fn say_tags(&self, tags: Tags) {
+        self.tell(LinkNews::Presence(tags));
     }
 
     /// The connection begins to close by itself.
@@ -295,13 +305,28 @@ impl FakeSession {
         PeerHandle::new(NodeId::from_u128(id), self.link, self.handle.clone())
     }
 
-    /// The lines that were sent to this peer since the last call.
+    /// The lines that were sent to this peer since the last call, without their attachments.
     pub fn take_sent(&self) -> Vec<String> {
+        self.take_sent_with().into_iter().map(|(line, _)| line).collect()
+    }
+
+    /// The lines that were sent to this peer since the last call, each with its attachment, which is
+    /// empty if it has none.
+    pub fn take_sent_with(&self) -> Vec<(String, Bytes)> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.handle.outbox.take(std::task::Waker::noop()) {
             bytes.extend_from_slice(bytes::Buf::chunk(&chunk));
         }
-        String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+        let (mut splitter, mut rest, mut sent) = (LineSplitter::new(), &bytes[..], Vec::new());
+        while let Some(Line::Whole(line)) = splitter.next(&mut rest, MAX_LINE) {
+            let attach = match Frame::parse(line) {
+                Ok(Frame::Other { attach, .. }) => attach,
+                _ => 0,
+            };
+            let attachment = take_whole(&mut rest, attach).unwrap_or_default();
+            sent.push((String::from_utf8_lossy(line).into_owned(), attachment));
+        }
+        sent
     }
 
     /// Whether the registry has let this link be a session, and nothing else has been said since.

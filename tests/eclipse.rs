@@ -60,8 +60,10 @@ fn hostile_ip(n: u8) -> [u8; 4] {
 /// Who answers at an address, and whether it is the attacker.
 fn who(addr: &HostPort, any_port: bool) -> Option<(NodeId, bool)> {
     let Some(IpAddr::V4(ip)) = addr.ip() else { return None };
+    // Spread over all ids, as the hashes of keys are.
     let id = |kind: u128| {
-        NodeId::from_u128(kind << 100 | u128::from(u32::from(ip)) << 16 | u128::from(addr.port()))
+        let bits = kind << 100 | u128::from(u32::from(ip)) << 16 | u128::from(addr.port());
+        NodeId::from_u128(bits.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
     };
     if (0..HONEST).any(|n| *addr == honest(n)) {
         return Some((id(1), false));
@@ -127,6 +129,7 @@ impl Victim {
             observed: None,
             agent: None,
             features: vec![],
+            tags: Default::default(),
             since: self.now,
             last_seen: self.now,
             rtt: None,

@@ -1,10 +1,13 @@
 //! Whole networks over the in-memory transport, under a virtual clock.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use peerage::{
-    PeerMessage, Received,
+    NodeId, PeerMessage, Received,
     sim::{self, SimConfig, SimEvent, SimNetwork},
     testkit::Probe,
 };
@@ -31,6 +34,13 @@ fn ten_nodes_that_know_one_bootstrap_become_a_full_mesh_within_seconds() {
     }
 }
 
+/// Every node dials every other, however many there are.
+fn full_mesh(seed: u64) -> SimConfig {
+    let mut config = SimConfig::seeded(seed);
+    config.node.discovery.target_peers = 64;
+    config
+}
+
 /// A network with a bit of everything: joins, losses, a partition, a crash, a restart.
 async fn eventful(net: &mut SimNetwork) -> Vec<SimEvent> {
     net.grow(30, Duration::from_millis(300)).await;
@@ -48,7 +58,7 @@ async fn eventful(net: &mut SimNetwork) -> Vec<SimEvent> {
 
 #[test]
 fn the_same_seed_gives_the_same_events_in_the_same_order() {
-    let run = |seed| sim::run(SimConfig { dial_loss: 0.1, ..SimConfig::seeded(seed) }, eventful);
+    let run = |seed| sim::run(SimConfig { dial_loss: 0.1, ..full_mesh(seed) }, eventful);
     let (first, again, other) = (run(7), run(7), run(8));
     assert!(first.len() > 1000, "{} events", first.len());
     let differs = first.iter().zip(&again).position(|(a, b)| a != b);
@@ -166,7 +176,7 @@ fn two_nodes_that_dial_each_other_at_once_end_with_one_session_on_both_sides() {
 
 #[test]
 fn the_rest_of_the_network_survives_a_third_of_it() {
-    sim::run(SimConfig::seeded(9), async |net| {
+    sim::run(full_mesh(9), async |net| {
         net.grow(60, Duration::from_millis(100)).await;
         net.advance(secs(30)).await;
         for index in 0..20 {
@@ -178,18 +188,116 @@ fn the_rest_of_the_network_survives_a_third_of_it() {
 }
 
 #[test]
-fn a_thousand_nodes_all_find_the_sessions_they_want_and_keep_them() {
-    let mut config = SimConfig::seeded(7);
-    config.node.discovery.target_peers = 16;
-    sim::run(config, async |net| {
-        net.grow(1000, Duration::from_millis(20)).await;
-        let settled = async |net: &SimNetwork| net.tables().await.values().all(|t| t.len() >= 16);
-        assert!(net.until(secs(120), settled).await);
-        net.advance(secs(300)).await;
-        assert!(settled(net).await);
+fn a_thousand_nodes_can_all_reach_each_other_with_few_sessions() {
+    sim::run(SimConfig::seeded(7), async |net| {
+        let first = net.add(&[]).await;
+        for _ in 1..1000 {
+            net.add(&[first]).await;
+            net.advance(Duration::from_millis(50)).await;
+        }
+        // Of some ten thousand buckets a handful may take longer: their nodes are neither known to be
+        // there nor asked for again soon.
+        assert!(whole_within(net, 120, 5).await);
+        net.advance(secs(60)).await;
+        let map = Map::of(net).await;
+        assert!(map.is_whole(5) && map.mean() < 50.0, "{} sessions a node", map.mean());
+        let routes = map.routes(5000);
+        assert!(routes.iter().flatten().count() >= 4995);
+        assert!(routes.iter().flatten().all(|hops| *hops <= 10));
         let pinged = net.tables().await.into_values().flatten().all(|peer| peer.rtt.is_some());
         assert!(pinged, "every session has been pinged by now");
     });
+}
+
+#[test]
+fn a_network_cut_in_two_is_one_again_soon_after_it_is_whole() {
+    sim::run(SimConfig::seeded(4), async |net| {
+        net.grow(120, Duration::from_millis(100)).await;
+        net.advance(secs(60)).await;
+        let half: Vec<usize> = (0..60).collect();
+        net.partition(&[&half]);
+        net.advance(secs(600)).await;
+        assert!(!Map::of(net).await.is_whole(0));
+        net.heal();
+        assert!(whole_within(net, 120, 0).await);
+    });
+}
+
+#[test]
+fn what_nodes_lose_at_once_is_made_good_for() {
+    sim::run(SimConfig::seeded(5), async |net| {
+        net.grow(200, Duration::from_millis(50)).await;
+        net.advance(secs(60)).await;
+        for index in 0..60 {
+            net.kill(index * 3).await;
+        }
+        // Of four sessions in a bucket some are left.
+        let routes = Map::of(net).await.routes(2000);
+        let arrived = routes.iter().flatten().count();
+        assert!(arrived >= 1900, "{arrived} of 2000");
+        assert!(whole_within(net, 60, 0).await);
+    });
+}
+
+/// Whether no node lacks a session in any bucket, but for so many, within this time. Looked at every
+/// ten seconds, for it is much to look at.
+async fn whole_within(net: &SimNetwork, limit: u64, but: usize) -> bool {
+    for _ in 0..limit / 10 {
+        net.advance(secs(10)).await;
+        if Map::of(net).await.is_whole(but) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Who has a session with whom, and what greedy routing makes of it.
+struct Map(BTreeMap<NodeId, Vec<NodeId>>);
+
+impl Map {
+    async fn of(net: &SimNetwork) -> Self {
+        let mut map = BTreeMap::new();
+        for (index, peers) in net.tables().await {
+            map.insert(net.node(index).unwrap().id(), peers.iter().map(|p| p.id).collect());
+        }
+        Self(map)
+    }
+
+    fn mean(&self) -> f64 {
+        self.0.values().map(Vec::len).sum::<usize>() as f64 / self.0.len() as f64
+    }
+
+    /// Whether every node has a session in each bucket that anybody stands in, but for so many.
+    fn is_whole(&self, but: usize) -> bool {
+        let missing = |(me, peers): (&NodeId, &Vec<NodeId>)| {
+            let buckets = |ids: &mut dyn Iterator<Item = &NodeId>| -> BTreeSet<u8> {
+                ids.filter_map(|id| me.bucket(*id)).collect()
+            };
+            let (all, had) = (buckets(&mut self.0.keys()), buckets(&mut peers.iter()));
+            all.difference(&had).count()
+        };
+        self.0.iter().map(missing).sum::<usize>() <= but
+    }
+
+    /// The hops between so many pairs of nodes, each always to the peer strictly closer.
+    fn routes(&self, n: usize) -> Vec<Option<usize>> {
+        let ids: Vec<NodeId> = self.0.keys().copied().collect();
+        let pair = |i: usize| (ids[i * 7919 % ids.len()], ids[(i * 104_729 + 1) % ids.len()]);
+        (0..n).map(pair).map(|(from, to)| self.hops(from, to)).collect()
+    }
+
+    fn hops(&self, from: NodeId, to: NodeId) -> Option<usize> {
+        let (mut at, mut hops) = (from, 0);
+        while at != to {
+            let peers = self.0[&at].iter().filter(|id| self.0.contains_key(id));
+            let next = *peers.min_by_key(|id| id.distance(to))?;
+            if next.distance(to) >= at.distance(to) {
+                return None;
+            }
+            (at, hops) = (next, hops + 1);
+        }
+        Some(hops)
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

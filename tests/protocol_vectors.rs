@@ -11,9 +11,22 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use bytes::Bytes;
 use peerage::{
-    CloseReason, HostPort, Node, NodeConfig, NodeHandle,
-    wire::{Frame, MAX_HELLO_LINE, MAX_LINE, frame::CORE_MSGTYPES},
+    CloseReason, HostPort, Node, NodeConfig, NodeHandle, NodeKey,
+    overlay::{
+        MAX_TIMEOUT, OverlayConfig,
+        envelope::{self, Letter, Purpose},
+    },
+    proto::{
+        presence::PRESENCE_INTERVAL,
+        replay::MAX_SKEW,
+        routing::{Head, MAX_HOPS, MAX_TRIES, Reply},
+    },
+    wire::{
+        Frame, MAX_ATTACHMENT, MAX_HELLO_LINE, MAX_LINE, WireError, frame::CORE_MSGTYPES,
+        tags::MAX_TAGS,
+    },
 };
 use serde_json::Value;
 use tokio::{
@@ -168,20 +181,47 @@ fn wanted(outcome: &str) -> BTreeSet<String> {
     outcome.split(',').filter(|word| *word != "closed").map(str::to_owned).collect()
 }
 
+/// The line that decides how a vector is answered: the first that breaks the protocol, or the last.
+fn deciding_line(mut bytes: &[u8]) -> &[u8] {
+    loop {
+        let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+        let (line, rest) = bytes.split_at(end);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let attach = match Frame::parse(line) {
+            Ok(Frame::Other { attach, .. }) => attach,
+            Ok(_) => 0,
+            Err(_) => return line,
+        };
+        match rest.get(1 + attach..) {
+            None | Some([]) => return line,
+            Some(next) => bytes = next,
+        }
+    }
+}
+
 /// What it is that `Frame::parse` has to make of a line for a node to answer it so.
 fn check_parse(vector: &Vector, limit: usize) {
-    let line = vector.line.strip_suffix(b"\r").unwrap_or(&vector.line);
+    let line = deciding_line(&vector.line);
     let parsed = Frame::parse(line);
     let right = match vector.outcome {
         "pong" => parsed == Ok(Frame::Ping),
         "addr" => matches!(parsed, Ok(Frame::GetAddr { .. })),
         "closed" => matches!(parsed, Ok(Frame::Bye(_))),
-        "bye:too-large" => line.len() > limit,
+        "bye:too-large" => {
+            line.len() > limit || matches!(parsed, Err(WireError::AttachmentTooLarge(_)))
+        }
         "bye:protocol" if limit == MAX_LINE => matches!(parsed, Err(_) | Ok(Frame::Hello(_))),
         "bye:protocol" => !matches!(parsed, Ok(Frame::Hello(_) | Frame::Bye(_))),
         "-" => {
             line.is_empty()
-                || matches!(parsed, Ok(Frame::Pong | Frame::Addr(_) | Frame::Other { .. }))
+                || matches!(
+                    parsed,
+                    Ok(Frame::Pong
+                        | Frame::Spare
+                        | Frame::Addr(_)
+                        | Frame::Presence(_)
+                        | Frame::Other { .. })
+                )
         }
         hello => {
             (hello == "bye:unproven" || hello.starts_with("hello"))
@@ -269,12 +309,76 @@ fn the_example_of_every_message_is_that_message() {
             Ok(Frame::Pong) => "pong",
             Ok(Frame::GetAddr { .. }) => "getaddr",
             Ok(Frame::Addr(_)) => "addr",
+            Ok(Frame::Spare) => "spare",
+            Ok(Frame::Presence(_)) => "presence",
             Ok(Frame::Bye(_)) => "bye",
             other => panic!("{line}: {other:?}"),
         };
         examples.push(msgtype);
     }
     assert_eq!(examples, CORE_MSGTYPES);
+}
+
+#[test]
+fn the_examples_of_the_overlay_are_its_messages() {
+    for line in blocks("jsonc").concat() {
+        let Ok(Frame::Other { msgtype, attach, .. }) = Frame::parse(line.as_bytes()) else {
+            panic!("{line}");
+        };
+        let mut shown: Value = serde_json::from_str(line).unwrap();
+        let read = match &*msgtype {
+            "route" => serde_json::to_value(serde_json::from_str::<Head>(line).unwrap()),
+            "routed" => serde_json::to_value(serde_json::from_str::<Reply>(line).unwrap()),
+            other => panic!("{other}: {line}"),
+        };
+        shown.as_object_mut().unwrap().remove("msgtype");
+        shown.as_object_mut().unwrap().remove("attach");
+        assert_eq!(read.unwrap(), shown);
+        assert_eq!(attach > 0, msgtype == "route" && shown["key"].is_null(), "{line}");
+    }
+}
+
+/// The key with this secret: in PEM, as any other program would hand it over (RFC 8410).
+fn key_of(secret: &[u8]) -> NodeKey {
+    let der = [&hex::decode("302e020100300506032b657004220420").unwrap()[..], secret].concat();
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |three: &[u8], n: usize| {
+        let bits = (u32::from(three[0]) << 16) | (u32::from(three[1]) << 8) | u32::from(three[2]);
+        char::from(digits[usize::try_from(bits >> (18 - 6 * n) & 63).unwrap()])
+    };
+    assert_eq!(der.len() % 3, 0, "no padding");
+    let text: String =
+        der.chunks(3).flat_map(|three| (0..4).map(move |n| digit(three, n))).collect();
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
+    NodeKey::from_pem(&pem).unwrap()
+}
+
+#[test]
+fn what_is_inside_a_message_is_what_the_document_says() {
+    let vectors: std::collections::BTreeMap<_, _> = blocks("vectors-envelope")
+        .concat()
+        .into_iter()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, digits)| (name, hex::decode(digits.trim()).unwrap()))
+        .collect();
+    let array = |name: &str| <[u8; 16]>::try_from(&vectors[name][..]).unwrap();
+    let (origin, target) = (key_of(&vectors["origin"]), key_of(&vectors["target"]));
+    let (from, to) = (origin.node_id(), target.node_id());
+    let id = peerage::ids::MessageId::from_bytes(array("id"));
+    let time = u64::from_be_bytes(vectors["time"][..].try_into().unwrap());
+    let (line, attachment) = (&vectors["line"], &vectors["attachment"]);
+    let (line, attachment) = (Bytes::from(line.clone()), Bytes::from(attachment.clone()));
+    let letter = Letter { time, token: array("token"), line, attachment };
+    let signed = letter.sign(Some(&origin), from, &Purpose::Routed { to, id });
+    assert_eq!(hex::encode(&signed), hex::encode(&vectors["signed"]));
+    let opened = envelope::open(&target, to, from, id, &vectors["sealed"]).unwrap();
+    assert_eq!(opened, signed);
+    for (name, outcome, why) in
+        [("delivered", "delivered", ""), ("refused-nobody", "refused", "nobody")]
+    {
+        let proof = envelope::prove(&letter.token, outcome, why);
+        assert_eq!(hex::encode(proof), hex::encode(&vectors[name]), "{name}");
+    }
 }
 
 // --- The transcripts ----------------------------------------------------------------------------
@@ -328,6 +432,9 @@ fn the_limits_are_those_of_the_default_configuration() {
     let expected = [
         ("line until the handshake is done", format!("{MAX_HELLO_LINE} bytes")),
         ("line in a session", format!("{MAX_LINE} bytes")),
+        ("attachment", format!("{MAX_ATTACHMENT} bytes")),
+        ("tags", MAX_TAGS.to_string()),
+        ("time between changes of a peer's tags that are told on", secs(PRESENCE_INTERVAL)),
         ("host in an address", format!("{} bytes", peerage::address::MAX_HOST)),
         ("time to a hello", secs(session.handshake_timeout)),
         ("time from ping to ping", secs(liveness.ping_interval)),
@@ -354,6 +461,10 @@ fn the_limits_are_those_of_the_default_configuration() {
         ("addresses in the book", discovery.book_entries.to_string()),
         ("addresses retried slowly", discovery.cold_entries.to_string()),
         ("sessions below which known addresses are dialled", discovery.target_peers.to_string()),
+        (
+            "sessions in one bucket below which its known addresses are dialled",
+            discovery.bucket_sessions.to_string(),
+        ),
         ("dials at the same time", discovery.dials_in_flight.to_string()),
         ("dials at once", discovery.dial_burst.to_string()),
         ("dials per second", discovery.dials_per_second.to_string()),
@@ -368,4 +479,29 @@ fn the_limits_are_those_of_the_default_configuration() {
     }
     // What is in the document beyond that is checked by a vector: the texts of hello.
     assert_eq!(documented.len(), expected.len() + 2);
+}
+
+#[test]
+fn the_limits_of_the_overlay_are_those_of_its_default_configuration() {
+    let OverlayConfig { routing, inbox, .. } = OverlayConfig::default();
+    let secs = |time: Duration| format!("{} s", time.as_secs());
+    let expected = [
+        ("steps of a message on one of its origin's ways", MAX_HOPS.to_string()),
+        ("peers that a message is passed on to by one node", MAX_TRIES.to_string()),
+        ("time to an outcome", secs(routing.timeout)),
+        ("longest time to an outcome", secs(MAX_TIMEOUT)),
+        ("time that a trail is kept", secs(routing.trails.life)),
+        ("trails of messages", routing.trails.max.to_string()),
+        ("trails of messages from one peer", routing.trails.max_per_peer.to_string()),
+        ("bytes that are kept for another try", routing.trails.max_bytes.to_string()),
+        ("difference of two clocks", secs(MAX_SKEW)),
+        ("taken messages that are remembered", routing.taken.to_string()),
+        ("messages waiting for one actor", inbox.messages.to_string()),
+        ("bytes waiting for one actor", inbox.bytes.to_string()),
+        ("own messages under way", routing.sends.messages.to_string()),
+        ("bytes of own messages under way", routing.sends.bytes.to_string()),
+    ];
+    let documented: Vec<_> =
+        table("Limits of the overlay").iter().map(|row| (row[0], row[1].to_owned())).collect();
+    assert_eq!(documented, expected);
 }

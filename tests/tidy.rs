@@ -73,9 +73,16 @@ fn the_wire_knows_no_actors_and_no_sockets() {
 
 #[test]
 fn the_core_does_not_know_who_extends_or_simulates_it() {
-    let words = ["crate::sim", "crate::testkit", "crate::cli"];
+    let words = ["crate::sim", "crate::testkit", "crate::cli", "crate::overlay"];
     let tests = ["session/tests.rs", "registry/tests.rs", "discovery/tests.rs"];
     assert_absent("src/actors", &words, &tests, "the core imports no extension");
+}
+
+#[test]
+fn nothing_below_the_overlay_knows_it() {
+    for dir in ["src/proto", "src/wire", "src/identity", "src/secure", "src/node", "src/store"] {
+        assert_absent(dir, &["crate::overlay"], &[], "the overlay is an extension");
+    }
 }
 
 #[test]
@@ -83,9 +90,10 @@ fn only_the_clock_reads_a_clock() {
     let words = ["Instant::now", "SystemTime::now"];
     let except = [
         "clock.rs",
-        "sim/stream.rs",
+        "sim/post.rs",
         "sim/network.rs",
         "cli/devnet.rs",
+        "cli/sim.rs",
         "session/tests.rs",
         "session/tests/security.rs",
     ];

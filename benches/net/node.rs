@@ -56,6 +56,7 @@ pub(crate) fn serve(workers: usize) -> Result<()> {
     config.session.message_burst = LINE_BURST;
     config.session.messages_per_second = LINES_PER_SECOND;
     config.discovery.target_peers = 0;
+    config.discovery.spare_interval = Duration::ZERO;
     config.liveness.dead_after = Duration::from_secs(3600);
     let book = wire::book().into_iter();
     let book = book.map(|(addr, id)| (HostPort::from(addr), NodeId::from_u128(id.as_u128())));

@@ -3,9 +3,9 @@
 //!
 //! | from | to | message | bounded by |
 //! |---|---|---|---|
-//! | session | registry | [`LinkEvent`](registry::LinkEvent) | five kinds per link; a pong per ping |
+//! | session | registry | [`LinkEvent`](registry::LinkEvent) | five kinds per link; a pong per ping; new tags once a second |
 //! | registry | session | [`Control`](session::Control) | two per link and verdict |
-//! | registry | discovery, subscribers | [`PeerEvent`](registry::PeerEvent) | two per session |
+//! | registry | discovery, subscribers | [`PeerEvent`](registry::PeerEvent) | two per session; new tags once a second |
 //! | session | discovery | [`FromPeer`](discovery::FromPeer) | the session's credits |
 //! | session | extensions | [`Received`](crate::Received) | the session's credits |
 //! | discovery | dialer | [`Dial`](dialer::Dial), [`Resolve`](dialer::Resolve) | dials in flight; bootstrap names |
@@ -14,6 +14,8 @@
 //! | registry | discovery | [`BanNews`](discovery::BanNews) | bans and discouragements, which are bounded |
 //! | discovery, registry | the store's keeper | [`SaveAddresses`](discovery::SaveAddresses), [`SaveBans`](registry::SaveBans) | one under way; the operator's changes |
 //! | all | journal | [`Decision`](crate::proto::journal::Decision) | its mailbox; what is over is counted |
+//! | anybody | the overlay's router | messages to any node | its permits for what is under way |
+//! | the overlay's router | registered actors | [`Routed`](crate::overlay::Routed) | the actor's inbox |
 //! | anybody | a session's outbox | encoded frames, past the mailbox | frames and bytes |
 
 pub mod dialer;

@@ -6,7 +6,10 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use actix::{Actor, Context, Handler};
-use peerage::{HostPort, Node, NodeConfig, NodeFailure, NodeHandle, NodeId, PeerEvent, PeerInfo};
+use peerage::{
+    HostPort, Node, NodeConfig, NodeFailure, NodeHandle, NodeId, PeerEvent, PeerInfo,
+    overlay::{Overlay, OverlayConfig},
+};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -86,15 +89,20 @@ async fn start(
         workers: 1,
         ..NodeConfig::default()
     };
+    // The show is of a full mesh, however many there are.
+    config.discovery.target_peers = settings.nodes;
     config.liveness.ping_interval = settings.ping_interval;
     config.liveness.dead_after = settings.dead_after();
     for number in 0..settings.nodes {
-        let node = Node::builder().config(config.clone()).start().await?;
+        let builder = Node::builder().config(config.clone());
+        // Its actors end with the process.
+        let overlay = Overlay::start(builder, OverlayConfig::default()).await?;
+        let node = overlay.node();
         if config.bootstrap.is_empty() {
             config.bootstrap = node.listen_addrs().iter().cloned().map(Into::into).collect();
         }
         nodes.push(node.clone());
-        screen.borrow_mut().started(&node);
+        screen.borrow_mut().started(node);
         let watcher = Watcher { node: number, screen: Rc::clone(screen) }.start();
         node.subscribe(watcher.recipient()).await;
     }
@@ -281,6 +289,7 @@ impl Screen {
                     self.mesh.up(node, other, info.link.0, info.direction);
                 }
             }
+            PeerEvent::Changed(_) => {}
             PeerEvent::Down { peer, reason } => {
                 let info = &peer.info;
                 self.line(at, &format!("{name} lost {}, {reason}", self.name(info.id)));

@@ -35,6 +35,14 @@ pub(crate) enum Failure {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file that was asked for cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file, or its directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// An actor the node cannot live without has died; the node is down.
     #[error("the node is down: {0}")]
     Actor(NodeFailure),
@@ -48,7 +56,7 @@ impl Failure {
     pub(crate) const fn exit_status(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Help(_) | Self::Start(StartError::Config(_)) => 2,
-            Self::Start(_) | Self::DataDir(_) | Self::System { .. } => 1,
+            Self::Start(_) | Self::DataDir(_) | Self::System { .. } | Self::Write { .. } => 1,
             // EX_SOFTWARE of sysexits.h: an internal error.
             Self::Actor(_) | Self::ActorOf(..) => 70,
         }

@@ -22,6 +22,8 @@ struct FileConfig {
     advertise: Option<String>,
     /// One address or a list.
     bootstrap: Option<OneOrMany>,
+    /// One tag or a list.
+    tag: Option<Tags>,
     /// A duration.
     ping_interval: Option<DurationText>,
     /// A duration.
@@ -121,6 +123,7 @@ impl FileConfig {
             listen: self.listen.map(|list| list.0),
             advertise: self.advertise,
             bootstrap: self.bootstrap.map(|list| list.0),
+            tag: self.tag.map(|list| list.0),
             ping_interval: self.ping_interval.map(|text| text.0),
             dead_after: self.dead_after.map(|text| text.0),
             handshake_timeout: self.handshake_timeout.map(|text| text.0),
@@ -141,36 +144,46 @@ impl FileConfig {
     }
 }
 
-/// A string, or a list of strings.
+/// An address, or a list of addresses.
 #[derive(Debug)]
 struct OneOrMany(Vec<String>);
 
 impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrManyVisitor)
+        deserializer.deserialize_any(OneOrManyVisitor("\"HOST:PORT\"")).map(Self)
     }
 }
 
-/// Accepts both shapes, and says so when it gets another.
-struct OneOrManyVisitor;
+/// A tag, or a list of tags.
+#[derive(Debug)]
+struct Tags(Vec<String>);
+
+impl<'de> Deserialize<'de> for Tags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrManyVisitor("\"KEY=VALUE\"")).map(Self)
+    }
+}
+
+/// Accepts a string of this form and a list of such, and says so when it gets something else.
+struct OneOrManyVisitor(&'static str);
 
 impl<'de> de::Visitor<'de> for OneOrManyVisitor {
-    type Value = OneOrMany;
+    type Value = Vec<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"HOST:PORT\" or a list of such strings")
+        write!(f, "{} or a list of such strings", self.0)
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
-        Ok(OneOrMany(vec![text.to_owned()]))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<String>, E> {
+        Ok(vec![text.to_owned()])
     }
 
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<OneOrMany, A::Error> {
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {
         let mut list = Vec::new();
         while let Some(text) = seq.next_element()? {
             list.push(text);
         }
-        Ok(OneOrMany(list))
+        Ok(list)
     }
 }
 
@@ -213,6 +226,7 @@ mod tests {
             listen = ["0.0.0.0:5999", "[::]:5999"]
             advertise = "a:1"
             bootstrap = "b:2"
+            tag = ["k=v", "l=w"]
             ping-interval = "1s"
             dead-after = "2s"
             handshake-timeout = "3s"
@@ -235,6 +249,7 @@ mod tests {
             listen: Some(vec!["0.0.0.0:5999".to_owned(), "[::]:5999".to_owned()]),
             advertise: some("a:1"),
             bootstrap: Some(vec!["b:2".to_owned()]),
+            tag: Some(vec!["k=v".to_owned(), "l=w".to_owned()]),
             ping_interval: some("1s"),
             dead_after: some("2s"),
             handshake_timeout: some("3s"),
@@ -279,6 +294,8 @@ mod tests {
         assert!(text.ends_with("expected a duration in quotes, such as \"60s\""), "{text}");
         let text = refused("listen = 5999\n");
         assert!(text.ends_with("expected \"HOST:PORT\" or a list of such strings"), "{text}");
+        let text = refused("[tag]\nk = \"v\"\n");
+        assert!(text.ends_with("expected \"KEY=VALUE\" or a list of such strings"), "{text}");
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub(crate) struct Layer {
     pub(crate) advertise: Option<String>,
     /// First contacts.
     pub(crate) bootstrap: Option<Vec<String>>,
+    /// What the node says of itself.
+    pub(crate) tag: Option<Vec<String>>,
     /// Time between pings.
     pub(crate) ping_interval: Option<String>,
     /// Silence after which a peer is dead.

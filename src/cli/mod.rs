@@ -5,7 +5,7 @@
 //!
 //! The layers, each with one job: `args` (what was typed) and `file` (what the file says) give a
 //! `Layer` each; `resolve` merges them, without input or output, into `Settings`; `files` reads what
-//! settings name; `print` is the only place that writes; `run` and `devnet` start nodes. `limits` is
+//! settings name; `print` is the only place that writes; `run`, `devnet` and `sim` start nodes. `limits` is
 //! the table of the numbers that each of these layers goes through.
 
 mod args;
@@ -17,10 +17,12 @@ mod layer;
 mod limits;
 mod logging;
 mod mesh;
+mod plot;
 mod print;
 mod resolve;
 mod run;
 mod signals;
+mod sim;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -50,6 +52,7 @@ fn dispatch(args: Vec<OsString>, program: &str) -> Result<(), Failure> {
         Invocation::Run(typed) => run::run(&settings(*typed)?, program),
         Invocation::Config(typed) => print::stdout(&print::settings_toml(&settings(*typed)?)),
         Invocation::Devnet(options) => devnet::run(&options, program),
+        Invocation::Sim(settings) => sim::run(&settings),
         Invocation::Id(typed, options) => id(*typed, options),
         Invocation::Help(text) => print::help(&text),
     }

@@ -3,7 +3,10 @@
 use std::future::Future;
 
 use actix_rt::System;
-use peerage::{DataDir, Node, Security, StoredKey};
+use peerage::{
+    DataDir, Node, Security, StoredKey,
+    overlay::{Overlay, OverlayConfig},
+};
 
 use super::{
     error::Failure,
@@ -55,10 +58,12 @@ async fn serve(
     if let Some(stored) = &key {
         builder = builder.key(stored.key.clone());
     }
-    let node = tokio::select! {
-        started = builder.start() => started?,
+    // A node that everybody runs passes on what others send each other.
+    let overlay = tokio::select! {
+        started = Overlay::start(builder, OverlayConfig::default()) => started?,
         () = stop.received() => return Ok(()),
     };
+    let node = overlay.node();
     let listen = node.listen_addrs().to_vec();
     let join = Join::of(program, &listen, settings);
     let new_key = key.filter(|stored| stored.is_new).map(|stored| stored.file);
@@ -71,7 +76,7 @@ async fn serve(
     tokio::select! {
         () = stop.received() => {
             tracing::info!("stopping; a second signal stops at once");
-            node.stop().await;
+            overlay.stop().await;
             Ok(())
         }
         failure = node.failed() => Err(Failure::Actor(failure)),

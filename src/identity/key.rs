@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ed25519_dalek::{
-    SigningKey,
+    Signature, Signer, SigningKey, VerifyingKey,
     pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
 };
 use rand::Rng;
@@ -40,6 +40,19 @@ impl PublicKey {
         // kept where they are.
         bits.copy_from_slice(&hash[..16]);
         NodeId::from_custom_bytes(bits)
+    }
+
+    /// The key in the form of X25519 (RFC 7748), if it is a point of the curve.
+    pub(super) fn x25519(&self) -> Option<[u8; 32]> {
+        Some(VerifyingKey::from_bytes(&self.0).ok()?.to_montgomery().to_bytes())
+    }
+
+    /// Whether whoever holds the key has signed this message so. Strict: neither keys of a small order
+    /// nor second forms of a signature are taken, so that all nodes agree on what is signed.
+    #[must_use]
+    pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        let Ok(key) = VerifyingKey::from_bytes(&self.0) else { return false };
+        key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
     }
 }
 
@@ -106,6 +119,18 @@ impl NodeKey {
         self.public().node_id()
     }
 
+    /// Signs a message (ed25519, RFC 8032). Begin it with a label of its own for each purpose, so that
+    /// what is signed for one is worth nothing for another.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+
+    /// The secret for X25519 (RFC 7748) that belongs to the public key in that form.
+    pub(super) fn x25519(&self) -> [u8; 32] {
+        self.0.to_scalar_bytes()
+    }
+
     /// The secret in DER (PKCS #8), as TLS wants it.
     pub(crate) fn to_der(&self) -> Result<Vec<u8>, KeyError> {
         Ok(self.0.to_pkcs8_der().map_err(not_encodable)?.as_bytes().to_vec())
@@ -157,6 +182,31 @@ mod tests {
         let secret = hex::encode(key.0.to_bytes());
         let shown = format!("{key:?} {:?} {}", key.public(), key.public());
         assert!(!shown.contains(&secret) && !shown.contains(pem.lines().nth(1).unwrap()));
+    }
+
+    #[test]
+    fn only_the_key_s_holder_signs_and_only_what_it_signed() {
+        let [key, other] = [1, 2].map(|n| NodeKey::generate(&mut ChaCha8Rng::seed_from_u64(n)));
+        let signature = key.sign(b"label|hello");
+        assert!(key.public().verify(b"label|hello", &signature));
+        assert!(!key.public().verify(b"label|hellp", &signature));
+        assert!(!other.public().verify(b"label|hello", &signature));
+        for at in [0, 31, 32, 63] {
+            let mut altered = signature;
+            altered[at] ^= 1;
+            assert!(!key.public().verify(b"label|hello", &altered), "{at}");
+        }
+    }
+
+    #[test]
+    fn no_point_of_a_small_order_verifies_anything() {
+        // The neutral element: under the plain equation it signs everything.
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        let mut signature = [0; 64];
+        signature[0] = 1;
+        assert!(!PublicKey::from_bytes(neutral).verify(b"anything", &signature));
+        assert!(!PublicKey::from_bytes([2; 32]).verify(b"anything", &signature), "no point");
     }
 
     #[test]

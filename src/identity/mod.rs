@@ -5,6 +5,8 @@
 
 mod key;
 mod membership;
+mod sealing;
 
 pub use key::{KeyError, NodeKey, PublicKey};
 pub use membership::{NetworkKey, NetworkKeyError};
+pub use sealing::SEAL_OVERHEAD;

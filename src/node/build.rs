@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use actix::prelude::*;
+use parking_lot::Mutex;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
@@ -28,6 +29,10 @@ use crate::{
     secure::{Tls, TlsError},
     store::{Kept, Opened, Store, StoreError},
     transport::{Transport, tcp::Tcp},
+    wire::{
+        ATTACH,
+        frame::{MAX_FEATURES, check_text},
+    },
 };
 
 /// Why a node did not start. Nothing was left running.
@@ -36,6 +41,12 @@ pub enum StartError {
     /// The configuration cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A hello cannot say this feature.
+    #[error("the feature {0:?} is not of 1 to 64 printable bytes")]
+    BadFeature(&'static str),
+    /// The program has more features than a hello can say.
+    #[error("a node has at most {} features besides the core's", MAX_FEATURES - 1)]
+    TooManyFeatures,
     /// An address cannot be listened on: the port is in use, or the address is not this machine's.
     #[error("cannot listen on {addr}: {}", in_words(.source))]
     Listen {
@@ -75,7 +86,16 @@ impl Node {
     #[must_use]
     pub fn builder() -> NodeBuilder<Tcp> {
         let (config, seed) = (NodeConfig::default(), None);
-        NodeBuilder { config, transport: Tcp, seed, proven: Vec::new(), key: None, store: None }
+        NodeBuilder {
+            config,
+            transport: Tcp,
+            seed,
+            clock: None,
+            features: Vec::new(),
+            proven: Vec::new(),
+            key: None,
+            store: None,
+        }
     }
 }
 
@@ -85,6 +105,8 @@ pub struct NodeBuilder<T = Tcp> {
     config: NodeConfig,
     transport: T,
     seed: Option<u64>,
+    clock: Option<Clock>,
+    features: Vec<&'static str>,
     proven: Vec<(HostPort, NodeId)>,
     key: Option<NodeKey>,
     store: Option<PathBuf>,
@@ -127,11 +149,30 @@ impl<T> NodeBuilder<T> {
     }
 
     /// Takes all randomness from this seed, the node id included: two nodes of one seed are the
-    /// same node. Its clock starts at [`Moment::ZERO`](crate::clock::Moment::ZERO). For simulations;
-    /// by default the seed is random, and the clock tells the machine's time.
+    /// same node. Unless it is given a [`clock`](Self::clock), its own starts at
+    /// [`Moment::ZERO`](crate::clock::Moment::ZERO). For simulations; by default all randomness is the
+    /// operating system's, and the clock tells the machine's time.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Tells the time by this clock. For simulations, whose nodes are to agree on it.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        Self { clock: Some(clock), ..self }
+    }
+
+    /// Says in its hello that it can do this, beyond the core; a peer finds it in
+    /// [`PeerInfo::features`](crate::PeerInfo::features). For extensions, whose messages are of use only
+    /// to nodes that know them. Printable, and at most 64 bytes; a node says up to 32, of which one is
+    /// the core's own. Said twice is said once.
+    #[must_use]
+    pub fn feature(mut self, feature: &'static str) -> Self {
+        if !self.features.contains(&feature) && feature != ATTACH {
+            self.features.push(feature);
+        }
         self
     }
 
@@ -146,8 +187,8 @@ impl<T> NodeBuilder<T> {
     /// Runs over another transport.
     #[must_use]
     pub fn transport<U: Transport>(self, transport: U) -> NodeBuilder<U> {
-        let Self { config, seed, proven, key, store, .. } = self;
-        NodeBuilder { config, transport, seed, proven, key, store }
+        let Self { config, seed, clock, features, proven, key, store, .. } = self;
+        NodeBuilder { config, transport, seed, clock, features, proven, key, store }
     }
 }
 
@@ -159,18 +200,19 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
     /// or there is no actix system. Nothing was left running.
     pub async fn start(self) -> Result<NodeHandle, StartError> {
         self.config.validate()?;
+        validate_features(&self.features)?;
         System::try_current().ok_or(StartError::NoSystem)?;
         let listeners = self.bind().await?;
         let listening: Vec<HostPort> = listeners.iter().map(|(_, addr)| addr.clone()).collect();
-        let Self { config, transport, seed, proven, key, store } = self;
-        let clock = if seed.is_some() { Clock::start_at_zero() } else { Clock::start() };
-        let mut rng = ChaCha8Rng::seed_from_u64(seed.unwrap_or_else(rand::random));
+        let Self { config, transport, seed, clock, features, proven, key, store } = self;
+        let clock = clock.unwrap_or_else(|| own_clock(seed));
+        let mut rng = seed.map_or_else(ChaCha8Rng::from_os_rng, ChaCha8Rng::seed_from_u64);
         let key = match config.security {
             Security::Off => None,
             _ => Some(key.unwrap_or_else(|| NodeKey::generate(&mut rng))),
         };
         let me = key.as_ref().map_or_else(|| NodeId::random(&mut rng), NodeKey::node_id);
-        let tls = key.filter(|_| !T::VOUCHES).map(|key| Tls::new(&key)).transpose()?;
+        let tls = key.as_ref().filter(|_| !T::VOUCHES).map(Tls::new).transpose()?;
         let (store, kept) = open(store, rng.random(), clock).await?;
         let core = Core::start(Beginning {
             me,
@@ -197,13 +239,18 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         }
         explorer.remember(core.clock.now(), kept.addresses);
         explorer.take_for_proven(core.clock.now(), &proven);
-        let hello = HelloTemplate::new(me, &config, settled);
+        let hello =
+            HelloTemplate::new(me, &config, settled, &features).map_err(ConfigError::Tags)?;
+        let tags = hello.tags().clone();
         let (discovery, dialer, launcher) = core.explore(transport, config, explorer, hello, tls);
         let mut stop_first = core.listen::<T>(listeners, &launcher);
         stop_first.extend([dialer, discovery.clone().recipient()]);
         tracing::debug!(id = %me, "node started");
         Ok(NodeHandle::new(Inner {
             core,
+            tags,
+            key,
+            rng: Mutex::new(ChaCha8Rng::from_rng(&mut rng)),
             listening,
             discovery,
             stop_first,
@@ -228,6 +275,19 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         let is_v4 = |addr: &HostPort| matches!(addr.host(), Host::Ip(ip) if ip.is_ipv4());
         self.config.listen.iter().any(|other| is_v4(other) && other.port() == addr.port())
     }
+}
+
+/// The clock of a node that was given none: a node with a seed is to repeat itself.
+fn own_clock(seed: Option<u64>) -> Clock {
+    if seed.is_some() { Clock::start_at_zero() } else { Clock::start() }
+}
+
+fn validate_features(features: &[&'static str]) -> Result<(), StartError> {
+    if features.len() >= MAX_FEATURES {
+        return Err(StartError::TooManyFeatures);
+    }
+    let is_bad = |text: &&&str| text.is_empty() || check_text(text).is_err();
+    features.iter().find(is_bad).map_or(Ok(()), |bad| Err(StartError::BadFeature(bad)))
 }
 
 /// Opens the store, if there is to be one, off this thread: a disk may take its time.

@@ -3,6 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use tokio::{sync::watch, time::timeout};
 
 use super::core::Core;
@@ -14,12 +18,13 @@ use crate::{
             BanList, BanTarget, Disconnect, DiscouragedList, LiftBan, PeerEvent, PeerList, Sent,
             ShutDown, Stop, Subscribe,
         },
-        session::PeerHandle,
+        session::{OwnTags, PeerHandle},
         vital::NodeFailure,
     },
     address::HostPort,
     clock::{Clock, Moment},
     extension::{PeerMessage, Received, RegisterError},
+    identity::NodeKey,
     ids::NodeId,
     outbox::SendError,
     peer::PeerInfo,
@@ -29,7 +34,7 @@ use crate::{
     },
     reason::CloseReason,
     store::Close,
-    wire::Encoded,
+    wire::{Encoded, Tags, TagsError},
 };
 
 /// How long a stopping node waits for its sessions to hand over their last frames. With the time
@@ -51,6 +56,10 @@ pub struct NodeHandle {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) core: Core,
+    pub(super) tags: Arc<OwnTags>,
+    pub(super) key: Option<NodeKey>,
+    /// Where [`NodeHandle::rng`] comes from.
+    pub(super) rng: Mutex<ChaCha8Rng>,
     pub(super) listening: Vec<HostPort>,
     pub(super) discovery: Addr<Discovery>,
     /// Whatever makes new sessions.
@@ -67,6 +76,42 @@ impl NodeHandle {
     #[must_use]
     pub fn id(&self) -> NodeId {
         self.inner.core.me
+    }
+
+    /// The key that the node's id follows from, to sign with; none with
+    /// [`Security::Off`](crate::Security::Off).
+    #[must_use]
+    pub fn key(&self) -> Option<&NodeKey> {
+        self.inner.key.as_ref()
+    }
+
+    /// A source of randomness of the caller's own, different on each call. It comes from the node's
+    /// seed: with [`NodeBuilder::seed`](crate::NodeBuilder::seed) the first call always gives the same
+    /// one, and so do the second and the others.
+    #[must_use]
+    pub fn rng(&self) -> ChaCha8Rng {
+        ChaCha8Rng::from_rng(&mut *self.inner.rng.lock())
+    }
+
+    /// Has a decision of an extension's own kept in the journal, with those of the node.
+    pub fn note(&self, decision: Decision) {
+        self.inner.core.journal_port.note(decision);
+    }
+
+    /// What the node says of itself for others to choose by.
+    #[must_use]
+    pub fn tags(&self) -> Tags {
+        self.inner.tags.get()
+    }
+
+    /// Changes that: every peer is told, and later ones hear it in the hello. To a peer that has no
+    /// room for it now the latest is told when it has.
+    ///
+    /// # Errors
+    /// The node cannot have these tags, and why; it goes on saying what it said.
+    pub fn set_tags(&self, tags: Tags) -> Result<(), TagsError> {
+        let directory = &self.inner.core.directory;
+        self.inner.tags.set(tags, |news| directory.tell_latest(news))
     }
 
     /// The addresses that the node listens on, with the ports it got.
@@ -133,6 +178,20 @@ impl NodeHandle {
     /// The message was not accepted, and why.
     pub fn send<M: PeerMessage>(&self, to: NodeId, message: &M) -> Result<(), SendError> {
         let encoded = message.encode().or(Err(SendError::NotEncodable))?;
+        self.inner.core.directory.send(to, &encoded)
+    }
+
+    /// Sends a message to a peer, with bytes that go along with it. Never blocks.
+    ///
+    /// # Errors
+    /// The message was not accepted, and why.
+    pub fn send_with<M: PeerMessage>(
+        &self,
+        to: NodeId,
+        message: &M,
+        attachment: Bytes,
+    ) -> Result<(), SendError> {
+        let encoded = message.encode_with(attachment).or(Err(SendError::NotEncodable))?;
         self.inner.core.directory.send(to, &encoded)
     }
 

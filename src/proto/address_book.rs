@@ -33,12 +33,13 @@ mod fate;
 mod keep;
 mod key;
 mod lines;
+mod near;
 mod shelves;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use rand::{SeedableRng, seq::SliceRandom};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use self::{lines::Line, table::Table};
@@ -105,6 +106,10 @@ pub struct AddressBook {
     /// How many stand outside the buckets.
     n_given: usize,
     by_id: BTreeMap<NodeId, BTreeSet<HostPort>>,
+    /// Those that may be told to others while their nodes answer.
+    proven: BTreeSet<(NodeId, HostPort)>,
+    /// Those that may be dialled for a session, by the bucket of their node and by time.
+    by_bucket: BTreeMap<u8, BTreeSet<(Moment, HostPort)>>,
     /// Addresses by their public group.
     groups: BTreeMap<Group, BTreeSet<HostPort>>,
     /// Groups whose addresses are not dialled for now.
@@ -143,6 +148,8 @@ impl AddressBook {
             config,
             n_given: 0,
             by_id: BTreeMap::new(),
+            proven: BTreeSet::new(),
+            by_bucket: BTreeMap::new(),
             groups: BTreeMap::new(),
             held: BTreeSet::new(),
             connected: BTreeSet::new(),
@@ -244,39 +251,6 @@ impl AddressBook {
     pub fn connected_at(&self, addr: &HostPort) -> Option<NodeId> {
         let proven = self.entries.get(addr).filter(|entry| entry.proven.is_some())?;
         proven.id.filter(|id| self.connected.contains(id))
-    }
-
-    /// The addresses proven in this run, of nodes that answered within dead-after and were not lost
-    /// since, which are those that may be told to others, as far as they also pass `allowed`: the
-    /// ones closest to `near`, else a random choice, at most `max`.
-    pub fn advertised(
-        &mut self,
-        near: Option<NodeId>,
-        max: usize,
-        fresh_since: Moment,
-        allowed: impl Fn(&HostPort, NodeId) -> bool,
-    ) -> Vec<(HostPort, NodeId)> {
-        if max == 0 {
-            return Vec::new();
-        }
-        let told = |(addr, entry): (&HostPort, &Entry)| {
-            let (id, proven) = (entry.id?, entry.proven?);
-            let answers = self.connected.contains(&id) || (!entry.lost && proven >= fresh_since);
-            let told = answers && !entry.own && !entry.remembered && allowed(addr, id);
-            told.then(|| (addr.clone(), id))
-        };
-        let mut found: Vec<_> = self.entries.iter().filter_map(told).collect();
-        match near {
-            Some(near) => found.sort_by_key(|(_, id)| id.distance(near)),
-            None if found.len() > max => {
-                found.partial_shuffle(&mut self.rng, max);
-                // `partial_shuffle` leaves its choice at the end.
-                found.reverse();
-            }
-            None => {}
-        }
-        found.truncate(max);
-        found
     }
 
     /// Everything in the book.

@@ -26,6 +26,7 @@ fn peer(id: u128, direction: Direction, remote: &str, channel: Channel) -> PeerI
         observed: None,
         agent: None,
         features: Vec::new(),
+        tags: Default::default(),
         since: at(0),
         last_seen: at(0),
         rtt: None,

@@ -12,18 +12,21 @@ const GROUP_SHARE: usize = 8;
 /// groups then still has only a few of this node's sessions.
 #[derive(Debug)]
 pub struct Diversity {
-    /// Sessions that are wanted.
+    /// Sessions that are wanted with anybody.
     target: usize,
+    /// About how many there are in all.
+    wanted: usize,
     /// Per group, at most.
     most: usize,
     counts: BTreeMap<Group, usize>,
 }
 
 impl Diversity {
-    /// For a node that wants so many sessions, and at most so many with one group.
+    /// For a node that wants so many sessions with anybody, about so many in all, and at most so many
+    /// with one group.
     #[must_use]
-    pub const fn new(target: usize, most: usize) -> Self {
-        Self { target, most, counts: BTreeMap::new() }
+    pub const fn new(target: usize, wanted: usize, most: usize) -> Self {
+        Self { target, wanted, most, counts: BTreeMap::new() }
     }
 
     /// There is one more session with this address, or a dial that may lead to one.
@@ -50,7 +53,7 @@ impl Diversity {
     #[must_use]
     pub fn allowed(&self, known_groups: usize) -> usize {
         let most = self.most.min(self.target / GROUP_SHARE).max(1);
-        self.target.div_ceil(known_groups.max(1)).max(most)
+        self.wanted.div_ceil(known_groups.max(1)).max(most)
     }
 
     /// The groups that have as many as they may.
@@ -71,14 +74,14 @@ mod tests {
 
     #[test]
     fn a_group_gets_two_or_an_eighth_or_its_even_share_if_there_are_few() {
-        let of = |target, groups| Diversity::new(target, 2).allowed(groups);
+        let of = |target, groups| Diversity::new(target, target, 2).allowed(groups);
         assert_eq!((of(64, 100), of(8, 100), of(12, 100)), (2, 1, 1));
         assert_eq!((of(64, 1), of(64, 4), of(64, 31)), (64, 16, 3));
     }
 
     #[test]
     fn only_public_addresses_count() {
-        let mut diversity = Diversity::new(64, 2);
+        let mut diversity = Diversity::new(64, 64, 2);
         for text in ["10.0.0.1:1", "10.0.0.1:1", "8.8.1.1:1", "8.8.2.2:2", "9.9.9.9:1"] {
             diversity.begun(&text.parse().unwrap());
         }

@@ -2,20 +2,23 @@
 //!
 //! Owns the address book, the allowances of each peer, the schedule of dials and of questions, and
 //! what is held against whom. Does not connect, resolve or send: it says what is to be done, as
-//! [`Output`]. Whom to dial is chosen in `choice`, what peers bring is in `events`, what follows
-//! from a dial in `outcome`, what others are told in `telling`.
+//! [`Output`]. Whom to dial is chosen in `choice`, whom to ask in `lookups`, whom to part with in
+//! `sparing`, what peers bring is in `events`, what follows from a dial in `outcome`, what others are told in `telling`.
 
 mod choice;
 mod events;
+mod lookups;
 mod outcome;
+mod sparing;
 mod telling;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use rand::{Rng, SeedableRng, seq::IteratorRandom};
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use self::telling::ElsewhereState;
+pub use self::lookups::FIRST_QUESTION;
+use self::{sparing::Sparing, telling::ElsewhereState};
 use crate::{
     address::{Bootstrap, Class, HostPort},
     clock::Moment,
@@ -27,6 +30,7 @@ use crate::{
         address_record::{AddressChange, AddressRecord},
         bans::{Bans, Verdict},
         bootstrap_names::BootstrapNames,
+        buckets::Buckets,
         diversity::Diversity,
         intake::Intake,
         journal::{Decision, Kind},
@@ -39,6 +43,9 @@ use crate::{
     wire::Encoded,
 };
 
+/// Buckets that somebody stands in, in a large network: a hundred thousand nodes fill about so many.
+const USUAL_BUCKETS: usize = 16;
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
@@ -48,6 +55,8 @@ pub enum Output {
     Resolve(HostPort),
     /// Send this to a peer.
     Send(NodeId, Encoded),
+    /// End the session with a peer, with this reason.
+    Close(NodeId, CloseReason),
     /// This node's own address is now known to be this.
     Announce(Option<HostPort>),
     /// These addresses may be tried instead of this node when it is full.
@@ -130,6 +139,8 @@ struct Peer {
     class: Class,
     /// The other end's address, which what it tells is counted by.
     from: Option<IpAddr>,
+    /// This node has dialled it.
+    is_dialled: bool,
 }
 
 /// The machine behind the discovery actor.
@@ -145,6 +156,8 @@ pub struct Explorer {
     own: OwnAddress,
     announced: Option<HostPort>,
     peers: BTreeMap<NodeId, Peer>,
+    /// How they are spread over the network.
+    buckets: Buckets,
     /// How many of the peers this node has dialled.
     n_outbound: usize,
     names: BootstrapNames,
@@ -156,6 +169,9 @@ pub struct Explorer {
     /// Of the feelers that are sent while sessions are wanted.
     feeler_rate: TokenBucket,
     refresh: Refresh,
+    sparing: Sparing,
+    /// When the lost may be tried again out of turn.
+    next_recall: Moment,
     /// Answers to plain questions, by the class of those who ask.
     replies: BTreeMap<Class, (Moment, Encoded)>,
     elsewhere: ElsewhereState,
@@ -185,11 +201,16 @@ impl Explorer {
             own,
             announced: None,
             peers: BTreeMap::new(),
+            buckets: Buckets::new(me, config.bucket_sessions),
             n_outbound: 0,
             names: BootstrapNames::new(config.bootstrap_retry_max, ladder),
             dials: BTreeMap::new(),
             dial_rate: TokenBucket::new(config.dial_burst, config.dials_per_second, now),
-            diversity: Diversity::new(config.target_peers, config.outbound_per_group),
+            diversity: Diversity::new(
+                config.target_peers,
+                config.target_peers.max(config.bucket_sessions * USUAL_BUCKETS),
+                config.outbound_per_group,
+            ),
             feeler_rate: TokenBucket::new(
                 config.dial_burst.div_ceil(2),
                 config.dials_per_second.div_ceil(2),
@@ -197,6 +218,8 @@ impl Explorer {
             ),
             next_feeler: now + jittered(config.feeler_interval, &mut rng),
             refresh: Refresh { pause: config.refresh_min, next: now + config.refresh_min },
+            sparing: Sparing::new(config.spare_interval, now),
+            next_recall: now,
             replies: BTreeMap::new(),
             elsewhere: ElsewhereState::default(),
             early: Vec::new(),
@@ -329,29 +352,9 @@ impl Explorer {
             self.names.due(now, &mut self.rng, is_connected).into_iter().map(Output::Resolve),
         );
         self.refresh_due(now, out);
+        self.spare_due(now, out);
         self.elsewhere_due(now, out);
         self.dial_due(now, out);
-    }
-
-    fn refresh_due(&mut self, now: Moment, out: &mut Vec<Output>) {
-        if now < self.refresh.next || self.peers.is_empty() {
-            return;
-        }
-        self.refresh.pause = (self.refresh.pause * 2).min(self.config.refresh_max);
-        self.refresh.next = now + jittered(self.refresh.pause, &mut self.rng);
-        if let Some((id, peer)) = self.peers.iter_mut().choose(&mut self.rng) {
-            peer.intake.asked();
-            out.push(Output::Send(*id, Encoded::GETADDR));
-        }
-    }
-
-    /// Something changed: ask around again soon, if sessions are wanted.
-    fn refresh_soon(&mut self, now: Moment) {
-        if self.wants_sessions() {
-            self.refresh.pause = self.config.refresh_min;
-            let soon = now + jittered(self.config.refresh_min, &mut self.rng);
-            self.refresh.next = self.refresh.next.min(soon);
-        }
     }
 
     fn announce(&mut self, now: Moment, out: &mut Vec<Output>) {
@@ -371,7 +374,8 @@ impl Explorer {
     pub fn deadline(&mut self, now: Moment) -> Option<Moment> {
         let refresh = (!self.peers.is_empty()).then_some(self.refresh.next);
         let dial = self.dial_deadline(now);
-        let times = [self.names.deadline(), refresh, self.elsewhere_deadline(), dial];
+        let spare = self.spare_deadline();
+        let times = [self.names.deadline(), refresh, spare, self.elsewhere_deadline(), dial];
         times.into_iter().flatten().min()
     }
 
@@ -382,9 +386,9 @@ impl Explorer {
     }
 }
 
-/// Whether the peer said that it has no room.
-fn is_full(reason: &CloseReason) -> bool {
-    matches!(reason, CloseReason::Peer(code) if &**code == "full")
+/// Whether this node or its peer gave this reason.
+fn is_code(reason: &CloseReason, wanted: &CloseReason) -> bool {
+    reason.code() == wanted.code()
 }
 
 #[cfg(test)]

@@ -10,11 +10,12 @@ use crate::{
     proto::{
         credentials::{Credentials, Established, Refusal},
         liveness::{Due, Liveness},
+        presence::Presence,
         stall::Stall,
         token_bucket::TokenBucket,
     },
     reason::CloseReason,
-    wire::{AddrEntry, Bye, Frame, Hello, MAX_HELLO_LINE, MAX_LINE, WireError},
+    wire::{AddrEntry, Bye, Frame, Hello, MAX_HELLO_LINE, MAX_LINE, Tags, WireError},
 };
 
 /// The part of the grace, as a divisor, that a link gets which closes before its hello.
@@ -100,15 +101,23 @@ pub enum Action<'a> {
         /// No more than this many.
         max: Option<usize>,
     },
+    /// Tell discovery that the peer could do without the session.
+    Spare,
+    /// Tell the registry that the peer's tags are these now.
+    Presence(Tags),
     /// Hand the line to whoever registered the msgtype.
     Deliver {
         /// The msgtype.
         msgtype: Cow<'a, str>,
         /// The whole line.
         text: &'a str,
+        /// How many bytes follow the line, and belong to it.
+        attach: usize,
     },
+    /// The line means nothing, but so many bytes follow it: skip them.
+    Skip(usize),
     /// Send `bye` with this reason and detail, and close.
-    Close(CloseReason, String),
+    Close(CloseReason, Box<str>),
     /// The peer said `bye`: close without one. It may name addresses to try instead.
     PeerBye(Box<(CloseReason, String, Vec<AddrEntry>)>),
 }
@@ -120,6 +129,8 @@ pub enum LinkDue {
     Nothing,
     /// Send a ping.
     Ping,
+    /// Tell the registry that the peer's tags are these now.
+    Presence(Tags),
     /// Send `bye` with this reason and detail, and close.
     Close(CloseReason, &'static str),
     /// The grace is over: drop the connection as it is.
@@ -138,6 +149,7 @@ pub struct Link {
     state: State,
     stall: Stall,
     lines: TokenBucket,
+    presence: Presence,
 }
 
 impl Link {
@@ -154,6 +166,7 @@ impl Link {
             state: State::Securing { expect: config.expect },
             stall: Stall::new(config.stall_timeout),
             lines: TokenBucket::new(config.message_burst, config.messages_per_second, now),
+            presence: Presence::default(),
         }
     }
 
@@ -212,7 +225,7 @@ impl Link {
     pub fn line<'a>(&mut self, now: Moment, line: Option<&'a [u8]>) -> Action<'a> {
         let Some(line) = line else {
             let detail = format!("a line is longer than {} bytes", self.line_limit());
-            return Action::Close(CloseReason::TooLarge, detail);
+            return Action::Close(CloseReason::TooLarge, detail.into());
         };
         // Netcat users press return; an empty line says nothing and costs nothing.
         if line.is_empty() {
@@ -221,7 +234,10 @@ impl Link {
         match Frame::parse(line) {
             Ok(frame) => self.frame(now, frame),
             Err(error @ (WireError::NotUtf8 | WireError::Malformed(_))) => {
-                Action::Close(CloseReason::Protocol, error.to_string())
+                Action::Close(CloseReason::Protocol, error.to_string().into())
+            }
+            Err(error @ WireError::AttachmentTooLarge(_)) => {
+                Action::Close(CloseReason::TooLarge, error.to_string().into())
             }
         }
     }
@@ -245,16 +261,23 @@ impl Link {
             | State::Probed
             | State::AwaitVerdict
             | State::Closing { .. } => {
-                return Action::Nothing;
+                return match frame {
+                    Frame::Other { attach, .. } if attach > 0 => Action::Skip(attach),
+                    _ => Action::Nothing,
+                };
             }
         };
         match frame {
             Frame::Ping => Action::Pong,
             Frame::Pong => liveness.pong(now).map_or(Action::Nothing, Action::Rtt),
             Frame::Addr(entries) => Action::Addr(entries),
+            Frame::Spare => Action::Spare,
             Frame::GetAddr { near, max } => Action::GetAddr { near, max },
-            Frame::Other { msgtype, text } => Action::Deliver { msgtype, text },
-            Frame::Hello(_) => Action::Close(CloseReason::Protocol, "a second hello".to_owned()),
+            Frame::Presence(tags) => {
+                self.presence.hear(now, tags).map_or(Action::Nothing, Action::Presence)
+            }
+            Frame::Other { msgtype, text, attach } => Action::Deliver { msgtype, text, attach },
+            Frame::Hello(_) => Action::Close(CloseReason::Protocol, "a second hello".into()),
             // Handled above, for it means the same in every state.
             Frame::Bye(_) => Action::Nothing,
         }
@@ -262,8 +285,7 @@ impl Link {
 
     fn hello<'a>(&mut self, frame: Frame<'a>, established: &Established) -> Action<'a> {
         let Frame::Hello(hello) = frame else {
-            let detail = "the first line must be hello".to_owned();
-            return Action::Close(CloseReason::Protocol, detail);
+            return Action::Close(CloseReason::Protocol, "the first line must be hello".into());
         };
         let credentials = &self.credentials;
         let by = self.direction.opposite();
@@ -341,7 +363,9 @@ impl Link {
                     liveness.excuse(now);
                 }
                 match liveness.tick(now) {
-                    Due::Nothing => LinkDue::Nothing,
+                    Due::Nothing => {
+                        self.presence.tick(now).map_or(LinkDue::Nothing, LinkDue::Presence)
+                    }
                     Due::Ping => LinkDue::Ping,
                     Due::Dead => LinkDue::Close(CloseReason::Timeout, "no pong in time"),
                 }
@@ -360,7 +384,7 @@ impl Link {
             State::Up(liveness) => Some(liveness.deadline()),
             State::Closing { due } => return Some(*due),
         };
-        [own, self.stall.deadline()].into_iter().flatten().min()
+        [own, self.stall.deadline(), self.presence.deadline()].into_iter().flatten().min()
     }
 }
 
@@ -522,6 +546,36 @@ mod tests {
         let text = hello(2, r#","feeler":true"#);
         assert_eq!(probed.line(at(0), Some(text.as_bytes())), Action::Probed);
         assert!(matches!(probed.tick(at(5), false), LinkDue::Close(CloseReason::Timeout, _)));
+    }
+
+    #[test]
+    fn what_follows_a_line_is_told_with_it_and_skipped_where_nothing_is_served() {
+        let text = r#"{"msgtype":"zebra","attach":7}"#;
+        let expected = Action::Deliver { msgtype: "zebra".into(), text, attach: 7 };
+        assert_eq!(up().line(at(0), Some(text.as_bytes())), expected);
+        let mut probed = link(Purpose::Session);
+        let feeler = hello(2, r#","feeler":true"#);
+        assert_eq!(probed.line(at(0), Some(feeler.as_bytes())), Action::Probed);
+        assert_eq!(probed.line(at(0), Some(text.as_bytes())), Action::Skip(7));
+        let too_large = r#"{"msgtype":"zebra","attach":1048577}"#;
+        assert!(closes_with(&up().line(at(0), Some(too_large.as_bytes())), "too-large"));
+        let core = r#"{"msgtype":"ping","attach":1}"#;
+        assert!(closes_with(&up().line(at(0), Some(core.as_bytes())), "protocol"));
+        assert!(size_of::<Action<'_>>() <= 48);
+    }
+
+    #[test]
+    fn new_tags_are_told_at_once_but_not_too_often() {
+        let mut link = up();
+        link.tick(at(0), false);
+        let said = |n| format!(r#"{{"msgtype":"presence","tags":{{"n":"{n}"}}}}"#);
+        let tags = |n: u8| Tags::from([("n".to_owned(), n.to_string())]);
+        assert_eq!(link.line(at(1), Some(said(1).as_bytes())), Action::Presence(tags(1)));
+        assert_eq!(link.line(at(1), Some(said(2).as_bytes())), Action::Nothing);
+        assert_eq!(link.line(at(1), Some(said(3).as_bytes())), Action::Nothing);
+        assert_eq!(link.deadline(), Some(at(2)));
+        assert_eq!(link.tick(at(2), false), LinkDue::Presence(tags(3)));
+        assert_eq!(link.deadline(), Some(at(240)), "the pong that is missing");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!
 //! One connection is a [`link`]; who is connected is the [`peer_table`]; what is known of
 //! addresses is the [`address_book`]; whom to dial, ask and tell is decided by the [`explorer`].
+//! Where a message to a node that is no peer goes next is decided by [`routing`].
 
 pub mod address_book;
 pub mod address_entry;
@@ -14,6 +15,7 @@ pub mod address_record;
 pub mod admission;
 pub mod bans;
 pub mod bootstrap_names;
+pub mod buckets;
 pub mod credentials;
 pub mod crowd;
 pub mod diversity;
@@ -22,11 +24,17 @@ pub mod explorer;
 pub mod floods;
 pub mod intake;
 pub mod journal;
+pub mod keys;
 pub mod link;
 pub mod liveness;
 pub mod own_address;
 pub mod peer_table;
+pub mod plumtree;
+pub mod presence;
+pub mod recent;
 pub mod redial;
+pub mod replay;
+pub mod routing;
 pub mod stall;
 pub mod token_bucket;
 

@@ -33,7 +33,7 @@ use crate::{
         journal::{Decision, Kind},
     },
     reason::CloseReason,
-    wire::Hello,
+    wire::{Hello, Tags},
 };
 
 /// What is to be done.
@@ -47,6 +47,8 @@ pub enum Effect {
     Drop(LinkId),
     /// Tell subscribers that a peer is there.
     Up(PeerInfo),
+    /// Tell subscribers that a peer says something else of itself.
+    Changed(PeerInfo),
     /// Tell subscribers that a peer is gone.
     Down(PeerInfo, CloseReason),
     /// Keep a change of the bans.
@@ -211,6 +213,7 @@ impl<H> PeerTable<H> {
             observed: hello.observed,
             agent: hello.agent,
             features: hello.features,
+            tags: hello.tags,
             since: now,
             last_seen: now,
             rtt: None,
@@ -355,6 +358,17 @@ impl<H> PeerTable<H> {
         if let Some(info) = self.links.get_mut(&link).and_then(|row| row.info.as_mut()) {
             info.last_seen = now;
             info.rtt = Some(Rtt::with(info.rtt, sample));
+        }
+    }
+
+    /// A peer says what its tags are now.
+    pub fn presence(&mut self, link: LinkId, tags: Tags, out: &mut Vec<Effect>) {
+        let row = self.links.get_mut(&link).filter(|row| row.state == State::Active);
+        if let Some(info) = row.and_then(|row| row.info.as_mut())
+            && info.tags != tags
+        {
+            info.tags = tags;
+            out.push(Effect::Changed(info.clone()));
         }
     }
 

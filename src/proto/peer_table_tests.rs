@@ -121,6 +121,25 @@ fn a_newcomer_is_admitted_and_its_end_is_told() {
 }
 
 #[test]
+fn new_tags_are_told_while_there_is_a_session_and_the_same_ones_are_not() {
+    let mut h = Harness::new(ME);
+    let tags = Tags::from([("k".to_owned(), "v".to_owned())]);
+    let link = h.open(Direction::Inbound);
+    let say = |h: &mut Harness| {
+        h.table.presence(link, tags.clone(), &mut h.out);
+        h.take()
+    };
+    assert_eq!(say(&mut h), [], "before the hello");
+    h.greet(link, 7);
+    assert!(matches!(&say(&mut h)[..], [Effect::Changed(info)] if info.tags == tags));
+    assert_eq!(say(&mut h), []);
+    assert_eq!(h.table.peers().next().unwrap().tags, tags);
+    h.table.closing(link, at(1), &CloseReason::Gone, &mut h.out);
+    h.table.presence(link, Tags::new(), &mut h.out);
+    assert!(matches!(&h.take()[..], [Effect::Down(info, _)] if info.tags == tags));
+}
+
+#[test]
 fn our_own_id_is_never_a_peer() {
     let mut h = Harness::new(ME);
     let (link, effects) = h.session(Direction::Inbound, ME);

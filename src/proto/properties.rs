@@ -184,7 +184,7 @@ proptest! {
     /// No more are counted of a group than there are, and the count comes back to nothing.
     #[test]
     fn the_sessions_of_a_group_are_counted_up_and_down(addrs in vec(any::<u8>(), 0..100)) {
-        let mut diversity = Diversity::new(64, 2);
+        let mut diversity = Diversity::new(64, 64, 2);
         for n in &addrs {
             diversity.begun(&addr(*n));
         }

@@ -2,8 +2,11 @@
 //!
 //! The actors are the very ones that run over TCP; only the [`Transport`](crate::transport) is
 //! another. Time stands still while anything is to be done and jumps when nothing is, so an hour
-//! of a thousand nodes takes seconds. All randomness comes from one seed: the same seed gives the
+//! of a thousand nodes takes a minute. All randomness comes from one seed: the same seed gives the
 //! same events in the same order.
+//!
+//! There are two ways to use it. [`run`] gives a test a [`SimNetwork`] to do with as it likes, as
+//! below. [`simulate`] runs a whole [`Scenario`] and gives a [`Report`], as `peerage sim` does.
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,10 +26,22 @@
 //! });
 //! ```
 
+mod engine;
+mod latency;
+mod measure;
 mod network;
+mod post;
+mod record;
+pub mod report;
+pub mod scenario;
 mod stream;
 mod wires;
 
-pub use network::{NodeIndex, SimConfig, SimEvent, SimNetwork, run};
+pub use engine::{Progress, simulate};
+pub use latency::Latency;
+pub use network::{NodeIndex, SimConfig, SimNetwork, run};
+pub use record::SimEvent;
+pub use report::Report;
+pub use scenario::{Scenario, ScenarioError};
 pub use stream::SimStream;
 pub use wires::{Endpoint, SimListener, Wires};

@@ -1,22 +1,29 @@
 //! A network of nodes over simulated wires, and what can be done to it.
 
-use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use actix::prelude::*;
-use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, seq::IteratorRandom};
 use rand_chacha::ChaCha8Rng;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
-use super::wires::{Wires, host};
+use super::{
+    latency::Latency,
+    record::{Record, Recorder, SimEvent},
+    scenario::Leave,
+    wires::{Wires, host},
+};
 use crate::{
     actors::registry::PeerEvent,
     address::HostPort,
     clock::{Clock, Moment, whole_millis},
     config::NodeConfig,
-    ids::NodeId,
     node::{Node, NodeHandle},
-    peer::{Direction, PeerInfo},
+    overlay::{Overlay, OverlayConfig},
+    peer::PeerInfo,
 };
 
 /// The port that every simulated node listens on.
@@ -27,41 +34,59 @@ const PORT: u16 = 5999;
 pub struct SimConfig {
     /// Where all randomness comes from.
     pub seed: u64,
-    /// The time from one host to another; chosen once per connection.
-    pub latency: RangeInclusive<Duration>,
+    /// The time from one host to another.
+    pub latency: Latency,
     /// The share of dials that get no answer, 0 to 1.
     pub dial_loss: f64,
+    /// Events kept for [`SimNetwork::events`]; beyond it the oldest is dropped.
+    pub events: usize,
     /// Each node's configuration; what it listens on and its bootstraps are set by the network,
     /// and it runs on one thread.
     pub node: NodeConfig,
+    /// The configuration of the overlay that runs on each node; none: nodes have only peers.
+    pub overlay: Option<OverlayConfig>,
 }
 
 impl SimConfig {
-    /// Ordinary nodes 10 to 80 ms apart, and no losses.
+    /// Ordinary nodes with an overlay, 10 to 80 ms apart, and no losses.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        let ms = Duration::from_millis;
-        Self { seed, latency: ms(10)..=ms(80), dial_loss: 0.0, node: NodeConfig::default() }
+        Self {
+            seed,
+            latency: Latency::default(),
+            dial_loss: 0.0,
+            events: 1 << 18,
+            node: NodeConfig::default(),
+            overlay: Some(OverlayConfig::default()),
+        }
+    }
+}
+
+/// A running node.
+#[derive(Debug)]
+enum Running {
+    Bare(NodeHandle),
+    Overlay(Overlay),
+}
+
+impl Running {
+    fn node(&self) -> &NodeHandle {
+        match self {
+            Self::Bare(node) => node,
+            Self::Overlay(overlay) => overlay.node(),
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Bare(node) => node.stop().await,
+            Self::Overlay(overlay) => overlay.stop().await,
+        }
     }
 }
 
 /// A node's number in its network, in the order of adding.
 pub type NodeIndex = usize;
-
-/// Something that a node told its subscribers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SimEvent {
-    /// When.
-    pub at: Moment,
-    /// The node that it happened to.
-    pub node: NodeIndex,
-    /// The peer that came or went.
-    pub peer: NodeId,
-    /// Who dialled.
-    pub direction: Direction,
-    /// The reason code if it went; none if it came.
-    pub down: Option<String>,
-}
 
 /// A network of nodes.
 #[derive(Debug)]
@@ -70,8 +95,8 @@ pub struct SimNetwork {
     wires: Wires,
     rng: ChaCha8Rng,
     clock: Clock,
-    nodes: Vec<Option<NodeHandle>>,
-    events: Arc<Mutex<Vec<SimEvent>>>,
+    nodes: Vec<Option<Running>>,
+    record: Record,
 }
 
 /// Runs a simulation to its end, on this thread, under a clock of its own.
@@ -87,6 +112,15 @@ pub fn run<R>(config: SimConfig, simulation: impl AsyncFnOnce(&mut SimNetwork) -
     })
 }
 
+/// Waits for nodes that are being stopped.
+async fn wait(stops: Vec<JoinHandle<()>>) {
+    for stop in stops {
+        if stop.await.is_err() {
+            tracing::error!("a simulated node panicked when it was stopped");
+        }
+    }
+}
+
 impl SimNetwork {
     /// An empty network. The clock of the current runtime is paused from here on; [`run`] is the
     /// simpler way.
@@ -99,22 +133,32 @@ impl SimNetwork {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let wires = Wires::new(rng.random(), config.latency.clone(), config.dial_loss);
         Self {
-            config,
             wires,
             rng,
+            record: Record::new(config.events),
+            config,
             clock: Clock::start_at_zero(),
             nodes: Vec::new(),
-            events: Arc::default(),
         }
     }
 
     /// Adds a node that knows these others. Its index.
     pub async fn add(&mut self, bootstrap: &[NodeIndex]) -> NodeIndex {
-        let config = NodeConfig {
-            bootstrap: bootstrap.iter().map(|n| Self::addr(*n).into()).collect(),
-            ..self.config.node.clone()
-        };
-        self.add_with(config).await
+        self.add_with(self.knowing(bootstrap)).await
+    }
+
+    /// Adds a node that knows these others and that nobody can dial, as behind a NAT. Its index.
+    pub async fn add_hidden(&mut self, bootstrap: &[NodeIndex]) -> NodeIndex {
+        self.hide(self.nodes.len(), true);
+        self.add(bootstrap).await
+    }
+
+    /// Adds a node without an overlay that knows these others: it passes nothing on. Its index.
+    pub async fn add_bare(&mut self, bootstrap: &[NodeIndex]) -> NodeIndex {
+        let overlay = self.config.overlay.take();
+        let index = self.add(bootstrap).await;
+        self.config.overlay = overlay;
+        index
     }
 
     /// Adds a node with a configuration of its own; where it listens is set by the network (if it
@@ -135,16 +179,26 @@ impl SimNetwork {
         }
     }
 
+    /// The configuration of a node that knows these others.
+    fn knowing(&self, bootstrap: &[NodeIndex]) -> NodeConfig {
+        let bootstrap = bootstrap.iter().map(|n| Self::addr(*n).into()).collect();
+        NodeConfig { bootstrap, ..self.config.node.clone() }
+    }
+
     async fn start(&mut self, index: NodeIndex, config: NodeConfig) {
         let listen = vec![Self::addr(index)];
         let config = NodeConfig { listen, workers: 1, ..config };
         let endpoint = self.wires.endpoint(host(index));
-        let builder = Node::builder().config(config).seed(self.rng.random()).transport(endpoint);
-        match builder.start().await {
+        let builder = Node::builder().config(config).seed(self.rng.random()).clock(self.clock);
+        let builder = builder.transport(endpoint);
+        let started = match self.config.overlay {
+            Some(overlay) => Overlay::start(builder, overlay).await.map(Running::Overlay),
+            None => builder.start().await.map(Running::Bare),
+        };
+        match started {
             Ok(node) => {
-                let recorder =
-                    Recorder { node: index, clock: self.clock, events: self.events.clone() };
-                node.subscribe(recorder.start().recipient()).await;
+                let recorder = Recorder::new(index, self.clock, self.record.clone());
+                node.node().subscribe(recorder.start().recipient()).await;
                 if let Some(slot) = self.nodes.get_mut(index) {
                     *slot = Some(node);
                 }
@@ -162,12 +216,21 @@ impl SimNetwork {
     /// A node, unless it was stopped or killed.
     #[must_use]
     pub fn node(&self, index: NodeIndex) -> Option<&NodeHandle> {
-        self.nodes.get(index)?.as_ref()
+        Some(self.nodes.get(index)?.as_ref()?.node())
+    }
+
+    /// A node's overlay, unless the node was stopped or killed, or has none.
+    #[must_use]
+    pub fn overlay(&self, index: NodeIndex) -> Option<&Overlay> {
+        match self.nodes.get(index)?.as_ref()? {
+            Running::Bare(_) => None,
+            Running::Overlay(overlay) => Some(overlay),
+        }
     }
 
     /// The nodes that run.
     pub fn alive(&self) -> impl Iterator<Item = (NodeIndex, &NodeHandle)> {
-        self.nodes.iter().enumerate().filter_map(|(n, node)| Some((n, node.as_ref()?)))
+        self.nodes.iter().enumerate().filter_map(|(n, node)| Some((n, node.as_ref()?.node())))
     }
 
     /// Lets this much time pass (in whole milliseconds, rounded up).
@@ -189,7 +252,7 @@ impl SimNetwork {
         true
     }
 
-    /// The time since the network was made.
+    /// The time since the network was made, which is what the clocks of all its nodes tell.
     #[must_use]
     pub fn now(&self) -> Moment {
         self.clock.now()
@@ -197,29 +260,50 @@ impl SimNetwork {
 
     /// Stops a node in an orderly way.
     pub async fn stop(&mut self, index: NodeIndex) {
-        if let Some(node) = self.nodes.get_mut(index).and_then(Option::take) {
-            node.stop().await;
-        }
+        wait(self.take_down(&[index], Leave::Stop)).await;
     }
 
-    /// Kills a node: its connections are cut without a word.
+    /// Kills a node as the crash of its program does: its connections are cut without a word, and
+    /// whoever dials it is refused.
     pub async fn kill(&mut self, index: NodeIndex) {
-        self.wires.crash(host(index));
-        self.stop(index).await;
+        self.kill_together(&[index]).await;
+    }
+
+    /// Kills nodes at the same moment.
+    pub async fn kill_together(&mut self, indices: &[NodeIndex]) {
+        wait(self.take_down(indices, Leave::Crash)).await;
+    }
+
+    /// Has nodes vanish at the same moment, as if their power failed: nobody is told, and whoever
+    /// has a session with them finds out by waiting.
+    pub async fn vanish_together(&mut self, indices: &[NodeIndex]) {
+        wait(self.take_down(indices, Leave::Vanish)).await;
+    }
+
+    /// Ends nodes at this moment. What is left of them needs some more time for itself.
+    pub(super) fn take_down(&mut self, indices: &[NodeIndex], how: Leave) -> Vec<JoinHandle<()>> {
+        for index in indices {
+            match how {
+                Leave::Crash => self.wires.crash(host(*index)),
+                Leave::Vanish => self.wires.vanish(host(*index)),
+                Leave::Stop => {}
+            }
+        }
+        let nodes = indices.iter().filter_map(|index| self.nodes.get_mut(*index)?.take());
+        nodes.map(|node| actix_rt::spawn(node.stop())).collect()
     }
 
     /// Starts a stopped or killed node again at its address: with a new id, and knowing these.
     pub async fn restart(&mut self, index: NodeIndex, bootstrap: &[NodeIndex]) {
         self.stop(index).await;
-        let bootstrap = bootstrap.iter().map(|n| Self::addr(*n).into()).collect();
-        let config = NodeConfig { bootstrap, ..self.config.node.clone() };
-        self.start(index, config).await;
+        self.wires.appear(host(index));
+        self.start(index, self.knowing(bootstrap)).await;
     }
 
     async fn stop_all(&mut self) {
-        for index in 0..self.nodes.len() {
-            self.kill(index).await;
-        }
+        self.record.observe(|_, _| {});
+        let all: Vec<NodeIndex> = (0..self.nodes.len()).collect();
+        self.kill_together(&all).await;
     }
 
     /// Splits the network into groups that do not reach each other; nodes that are in none form
@@ -228,7 +312,7 @@ impl SimNetwork {
         let numbered = groups.iter().enumerate();
         let hosts: BTreeMap<IpAddr, usize> =
             numbered.flat_map(|(n, group)| group.iter().map(move |i| (host(*i), n + 1))).collect();
-        self.wires.partition(hosts);
+        self.wires.partition(&hosts);
     }
 
     /// Ends every partition.
@@ -268,38 +352,29 @@ impl SimNetwork {
         tables.values().all(|peers| peers.len() + 1 == n)
     }
 
-    /// Everything that the nodes told their subscribers so far, in order.
+    /// How many bytes a node has sent so far, over all its connections (and those of earlier
+    /// nodes at its address).
+    #[must_use]
+    pub fn sent(&self, index: NodeIndex) -> u64 {
+        self.wires.sent(host(index))
+    }
+
+    /// How many bytes all nodes together have sent so far.
+    #[must_use]
+    pub fn sent_by_all(&self) -> u64 {
+        self.wires.sent_by_all()
+    }
+
+    /// What the nodes told their subscribers so far, in order: the latest, as many as the
+    /// configuration has room for.
     #[must_use]
     pub fn events(&self) -> Vec<SimEvent> {
-        self.events.lock().clone()
+        self.record.events()
     }
-}
 
-/// Keeps what one node tells its subscribers.
-struct Recorder {
-    node: NodeIndex,
-    clock: Clock,
-    events: Arc<Mutex<Vec<SimEvent>>>,
-}
-
-impl Actor for Recorder {
-    type Context = Context<Self>;
-}
-
-impl Handler<PeerEvent> for Recorder {
-    type Result = ();
-
-    fn handle(&mut self, event: PeerEvent, _: &mut Context<Self>) {
-        let (peer, down) = match event {
-            PeerEvent::Up(peer) => (peer, None),
-            PeerEvent::Down { peer, reason } => (peer, Some(reason.code().to_owned())),
-        };
-        self.events.lock().push(SimEvent {
-            at: self.clock.now(),
-            node: self.node,
-            peer: peer.info.id,
-            direction: peer.info.direction,
-            down,
-        });
+    /// Has a function called for whatever a node tells its subscribers from now on, at the moment
+    /// at which it does; in place of an earlier function.
+    pub fn observe(&self, observer: impl FnMut(NodeIndex, &PeerEvent) + 'static) {
+        self.record.observe(observer);
     }
 }

@@ -1,11 +1,13 @@
 //! The simulated network's wires: who listens where, which connections there are, what is broken.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    ops::RangeInclusive,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,10 +20,13 @@ use tokio::{
     time::sleep,
 };
 
-use super::stream::{Cable, Side, SimStream};
+use super::{
+    latency::{Latency, Map},
+    post::Post,
+    stream::{Cable, Side, SimStream},
+};
 use crate::{
     address::HostPort,
-    clock::whole_millis,
     transport::{Connection, Transport},
 };
 
@@ -36,56 +41,89 @@ type Accepted = Connection<SimStream>;
 /// All wires of one simulated network. Clones are the same network.
 #[derive(Debug, Clone)]
 pub struct Wires {
-    state: Arc<Mutex<State>>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    post: Arc<Post>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     rng: ChaCha8Rng,
-    latency: RangeInclusive<Duration>,
+    map: Map,
     /// The share of dials that get no answer.
     dial_loss: f64,
     listeners: BTreeMap<SocketAddr, mpsc::Sender<Accepted>>,
-    cables: BTreeMap<CableId, Plugged>,
+    hosts: BTreeMap<IpAddr, Host>,
     n_cables: CableId,
     next_port: u16,
-    /// The group of each host while the network is partitioned; others are in group 0.
-    groups: BTreeMap<IpAddr, usize>,
-    /// Hosts that nobody can dial, as those behind a NAT.
-    hidden: BTreeSet<IpAddr>,
+    is_partitioned: bool,
 }
 
-#[derive(Debug)]
-struct Plugged {
-    ends: [IpAddr; 2],
-    cable: Weak<Cable>,
-    /// How many of the two ends are still held.
-    n_ends: u8,
+/// What there is to know of a host that has been heard of.
+#[derive(Debug, Default)]
+struct Host {
+    /// Nobody can dial it, as if it were behind a NAT.
+    hidden: bool,
+    /// It is gone without a trace.
+    dark: bool,
+    /// Its group while the network is partitioned.
+    group: usize,
+    /// The connections of which it is an end.
+    cables: BTreeMap<CableId, Weak<Cable>>,
+    /// Bytes that it has sent.
+    sent: Arc<AtomicU64>,
 }
 
 impl State {
-    fn is_partitioned(&self, a: IpAddr, b: IpAddr) -> bool {
-        let group = |ip| self.groups.get(&ip).copied().unwrap_or_default();
-        !self.groups.is_empty() && group(a) != group(b)
+    fn host(&mut self, host: IpAddr) -> &mut Host {
+        self.hosts.entry(host).or_default()
+    }
+
+    /// Whether what one host sends reaches the other, as far as partitions go.
+    fn reaches(&self, a: IpAddr, b: IpAddr) -> bool {
+        let group = |host| self.hosts.get(host).map_or(0, |host| host.group);
+        !self.is_partitioned || group(&a) == group(&b)
+    }
+
+    /// Every connection, once, in a fixed order.
+    fn cables(&self) -> impl Iterator<Item = Arc<Cable>> {
+        self.hosts.iter().flat_map(|(ip, host)| {
+            let cables = host.cables.values().filter_map(Weak::upgrade);
+            cables.filter(move |cable| {
+                let [dialer, _] = &cable.ends;
+                dialer == ip
+            })
+        })
+    }
+
+    fn cables_of(&self, host: IpAddr) -> Vec<Arc<Cable>> {
+        let cables = self.hosts.get(&host).map(|host| host.cables.values());
+        cables.into_iter().flatten().filter_map(Weak::upgrade).collect()
     }
 }
 
 impl Wires {
-    /// A whole network of this seed; a connection's latency is taken once, from the range.
+    /// A whole network of this seed, with these distances, in which this share of dials (0 to 1)
+    /// gets no answer.
     #[must_use]
-    pub fn new(seed: u64, latency: RangeInclusive<Duration>, dial_loss: f64) -> Self {
+    pub fn new(seed: u64, latency: Latency, dial_loss: f64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let state = State {
-            rng: ChaCha8Rng::seed_from_u64(seed),
-            latency,
+            map: Map::new(latency, &mut rng),
+            rng,
             dial_loss,
             listeners: BTreeMap::new(),
-            cables: BTreeMap::new(),
+            hosts: BTreeMap::new(),
             n_cables: 0,
             next_port: 0,
-            groups: BTreeMap::new(),
-            hidden: BTreeSet::new(),
+            is_partitioned: false,
         };
-        Self { state: Arc::new(Mutex::new(state)) }
+        let inner = Inner { post: Arc::new(Post::new()), state: Mutex::new(state) };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The transport of the host with this address.
@@ -95,98 +133,131 @@ impl Wires {
     }
 
     /// Splits the network: hosts of different groups neither reach each other nor notice at once,
-    /// since what they send is only held back.
-    pub fn partition(&self, groups: BTreeMap<IpAddr, usize>) {
-        self.state.lock().groups = groups;
-        self.wake_all();
+    /// since what they send is only held back. Who is in none is in group 0.
+    pub fn partition(&self, groups: &BTreeMap<IpAddr, usize>) {
+        let mut state = self.inner.state.lock();
+        state.is_partitioned = !groups.is_empty();
+        state.hosts.values_mut().for_each(|host| host.group = 0);
+        for (ip, group) in groups {
+            state.host(*ip).group = *group;
+        }
+        let cables: Vec<_> = state
+            .cables()
+            .map(|cable| {
+                let [a, b] = cable.ends;
+                (state.reaches(a, b), cable)
+            })
+            .collect();
+        drop(state);
+        cables.iter().for_each(|(reaches, cable)| cable.hold(!reaches));
     }
 
     /// Ends every partition; what was held back arrives.
     pub fn heal(&self) {
-        self.partition(BTreeMap::new());
+        self.partition(&BTreeMap::new());
     }
 
     /// Makes a host one that nobody can dial, or the opposite.
     pub fn hide(&self, host: IpAddr, hidden: bool) {
-        let mut state = self.state.lock();
-        if hidden {
-            state.hidden.insert(host);
-        } else {
-            state.hidden.remove(&host);
-        }
+        self.inner.state.lock().host(host).hidden = hidden;
     }
 
-    /// Cuts all connections of a host and stops its listening, as a crash does.
+    /// Cuts all connections of a host and stops its listening, as the crash of a program does.
     pub fn crash(&self, host: IpAddr) {
-        let mut state = self.state.lock();
-        state.listeners.retain(|addr, _| addr.ip() != host);
-        let cables = state.cables.values().filter(|plugged| plugged.ends.contains(&host));
-        let cut: Vec<_> = cables.filter_map(|plugged| plugged.cable.upgrade()).collect();
-        drop(state);
-        cut.iter().for_each(|cable| cable.cut());
+        self.unlisten(host).iter().for_each(|cable| cable.cut());
+    }
+
+    /// Has a host vanish, as if its power failed: nobody is told, whoever is connected to it waits,
+    /// and so does whoever dials it, until the host is taken up again ([`appear`](Self::appear)).
+    pub fn vanish(&self, host: IpAddr) {
+        let cables = self.unlisten(host);
+        self.inner.state.lock().host(host).dark = true;
+        cables.iter().for_each(|cable| cable.darken());
+    }
+
+    /// Has a host that had vanished be there again. Its connections stay lost.
+    pub fn appear(&self, host: IpAddr) {
+        self.inner.state.lock().host(host).dark = false;
+    }
+
+    /// Stops a host's listening. Its connections.
+    fn unlisten(&self, host: IpAddr) -> Vec<Arc<Cable>> {
+        let mut state = self.inner.state.lock();
+        let all = SocketAddr::new(host, 0)..=SocketAddr::new(host, u16::MAX);
+        let ports: Vec<_> = state.listeners.range(all).map(|(addr, _)| *addr).collect();
+        for addr in ports {
+            state.listeners.remove(&addr);
+        }
+        state.cables_of(host)
     }
 
     /// Cuts this share of all connections, chosen at random. How many that were.
     pub fn cut_some(&self, share: f64) -> usize {
-        let mut state = self.state.lock();
-        let State { rng, cables, .. } = &mut *state;
-        let chosen = cables.values().filter(|_| rng.random_bool(share.clamp(0.0, 1.0)));
-        let cut: Vec<_> = chosen.filter_map(|plugged| plugged.cable.upgrade()).collect();
+        let mut state = self.inner.state.lock();
+        let mut cables: Vec<_> = state.cables().collect();
+        let share = share.clamp(0.0, 1.0);
+        cables.retain(|_| state.rng.random_bool(share));
         drop(state);
-        cut.iter().for_each(|cable| cable.cut());
-        cut.len()
+        cables.iter().for_each(|cable| cable.cut());
+        cables.len()
     }
 
     /// How many connections there are.
     #[must_use]
     pub fn n_connections(&self) -> usize {
-        self.state.lock().cables.len()
+        let state = self.inner.state.lock();
+        state.hosts.values().map(|host| host.cables.len()).sum::<usize>() / 2
     }
 
-    pub(super) fn is_partitioned(&self, id: CableId) -> bool {
-        let state = self.state.lock();
-        if state.groups.is_empty() {
-            return false;
-        }
-        state.cables.get(&id).is_some_and(|plugged| {
-            let [a, b] = plugged.ends;
-            state.is_partitioned(a, b)
-        })
+    /// How many bytes a host has sent so far, over all its connections.
+    #[must_use]
+    pub fn sent(&self, host: IpAddr) -> u64 {
+        let state = self.inner.state.lock();
+        state.hosts.get(&host).map_or(0, |host| host.sent.load(Ordering::Relaxed))
     }
 
-    pub(super) fn unplug(&self, id: CableId) {
-        let mut state = self.state.lock();
-        if let Some(plugged) = state.cables.get_mut(&id) {
-            plugged.n_ends -= 1;
-            if plugged.n_ends == 0 {
-                state.cables.remove(&id);
+    /// How many bytes all hosts together have sent so far.
+    #[must_use]
+    pub fn sent_by_all(&self) -> u64 {
+        let state = self.inner.state.lock();
+        state.hosts.values().map(|host| host.sent.load(Ordering::Relaxed)).sum()
+    }
+
+    pub(super) fn post(&self) -> &Post {
+        &self.inner.post
+    }
+
+    /// One end of a cable is gone.
+    pub(super) fn unplug(&self, cable: &Cable) {
+        if cable.unplug() {
+            let mut state = self.inner.state.lock();
+            for end in &cable.ends {
+                if let Some(host) = state.hosts.get_mut(end) {
+                    host.cables.remove(&cable.id);
+                }
             }
         }
     }
 
-    fn wake_all(&self) {
-        let state = self.state.lock();
-        let all: Vec<_> = state.cables.values().filter_map(|p| p.cable.upgrade()).collect();
-        drop(state);
-        all.iter().for_each(|cable| cable.wake());
-    }
-
     /// Lays a cable between two hosts; its two ends, and how long the way takes.
     fn plug(&self, from: IpAddr, to: SocketAddr) -> (Accepted, Accepted, Duration) {
-        let mut state = self.state.lock();
-        let State { rng, latency, .. } = &mut *state;
-        let latency = whole_millis(rng.random_range(latency.clone()));
+        self.inner.post.man();
+        let mut state = self.inner.state.lock();
+        let State { rng, map, .. } = &mut *state;
+        let ends = [from, to.ip()];
+        let latency = map.draw(ends, rng);
         state.n_cables += 1;
         // Ephemeral ports, as they would be.
         state.next_port = state.next_port.wrapping_add(1) % 28_000;
         let local = SocketAddr::new(from, 32_768 + state.next_port);
-        let id = state.n_cables;
-        let cable = Arc::new(Cable::new(latency));
-        let plugged = Plugged { ends: [from, to.ip()], cable: Arc::downgrade(&cable), n_ends: 2 };
-        state.cables.insert(id, plugged);
+        let sent = ends.map(|end| state.host(end).sent.clone());
+        let cable = Arc::new(Cable::new(state.n_cables, ends, latency, sent));
+        for end in ends {
+            state.host(end).cables.insert(cable.id, Arc::downgrade(&cable));
+        }
         drop(state);
         let end = |cable, side, local: SocketAddr, remote: SocketAddr| Connection {
-            stream: SimStream::new(cable, id, self.clone(), side),
+            stream: SimStream::new(cable, self.clone(), side),
             remote: remote.into(),
             local: Some(local.into()),
         };
@@ -197,10 +268,12 @@ impl Wires {
 
     async fn dial(&self, from: IpAddr, to: SocketAddr) -> io::Result<Accepted> {
         let lost = {
-            let mut state = self.state.lock();
+            let mut state = self.inner.state.lock();
             let loss = state.dial_loss;
             let lost = loss > 0.0 && state.rng.random_bool(loss.min(1.0));
-            lost || state.hidden.contains(&to.ip()) || state.is_partitioned(from, to.ip())
+            let reaches = state.reaches(from, to.ip());
+            let host = state.host(to.ip());
+            lost || host.hidden || host.dark || !reaches
         };
         if lost {
             // Nothing comes back, and whoever dials gives up when it likes.
@@ -208,7 +281,13 @@ impl Wires {
         }
         let (dialer, listener, latency) = self.plug(from, to);
         sleep(latency).await;
-        let door = self.state.lock().listeners.get(&to).cloned();
+        let (door, is_dark) = {
+            let mut state = self.inner.state.lock();
+            (state.listeners.get(&to).cloned(), state.host(to.ip()).dark)
+        };
+        if is_dark {
+            std::future::pending::<()>().await;
+        }
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         match door.ok_or_else(refused)?.try_send(listener) {
             Ok(()) => {}
@@ -237,7 +316,7 @@ pub struct SimListener {
 impl Drop for SimListener {
     fn drop(&mut self) {
         self.incoming.close();
-        let mut state = self.wires.state.lock();
+        let mut state = self.wires.inner.state.lock();
         // A restarted node may have taken the address already.
         if state.listeners.get(&self.addr).is_some_and(mpsc::Sender::is_closed) {
             state.listeners.remove(&self.addr);
@@ -253,7 +332,7 @@ impl Transport for Endpoint {
     type Listener = SimListener;
 
     async fn bind(&self, addr: &HostPort, _: bool) -> io::Result<SimListener> {
-        let mut state = self.wires.state.lock();
+        let mut state = self.wires.inner.state.lock();
         let port = if addr.port() == 0 { 5999 } else { addr.port() };
         let addr = SocketAddr::new(self.host, port);
         if state.listeners.get(&addr).is_some_and(|door| !door.is_closed()) {
@@ -292,8 +371,10 @@ impl Transport for Endpoint {
     }
 }
 
-/// The address of the n-th host: 10.0.0.1 onwards.
+/// The address of the n-th host: 10.0.0.1, 10.0.1.1 and on, each in a subnet of its own as long as
+/// there are some, since hosts of one subnet count together where connections are limited.
 pub(super) fn host(n: usize) -> IpAddr {
-    let n = u32::try_from(n).unwrap_or(u32::MAX).wrapping_add(1) & 0x00ff_ffff;
-    IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | n))
+    let n = u32::try_from(n).unwrap_or(u32::MAX);
+    let (round, subnet) = (n >> 16 & 0xff, n & 0xffff);
+    IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | subnet << 8 | (round + 1) & 0xff))
 }

@@ -8,6 +8,9 @@ use tokio_util::codec::{Decoder, Encoder};
 use crate::wire::{Encoded, MAX_LINE};
 
 /// Lines in, [`Encoded`] out. A node's own sessions read without it, a whole batch at a time.
+///
+/// It reads no attachments: who reads with it must not list the feature [`ATTACH`](crate::wire::ATTACH)
+/// in its hello, and is then sent none.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LineCodec;
 
@@ -42,6 +45,7 @@ impl Encoder<Encoded> for LineCodec {
 
     fn encode(&mut self, item: Encoded, dst: &mut BytesMut) -> io::Result<()> {
         dst.extend_from_slice(item.bytes());
+        dst.extend_from_slice(item.attachment());
         Ok(())
     }
 }

@@ -5,15 +5,21 @@
 //! it where it can, skips unknown fields without building them, and nests no deeper than
 //! `serde_json`'s own limit.
 
-use std::{borrow::Cow, fmt, sync::LazyLock};
+use std::{borrow::Cow, fmt};
 
-use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
-use crate::{address::HostPort, ids::NodeId, reason::CloseReason, wire::MAX_LINE};
+use crate::{
+    address::HostPort,
+    ids::NodeId,
+    wire::{
+        MAX_ATTACHMENT,
+        tags::{self, Tags},
+    },
+};
 
-/// A line that breaks the protocol. The text goes to the peer as the detail of `bye protocol`.
+/// A line that breaks the protocol. The text goes to the peer as the detail of its `bye`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum WireError {
     /// The line is not UTF-8.
@@ -22,6 +28,9 @@ pub enum WireError {
     /// The line is not a JSON object with a text `msgtype`, or a known verb has a wrong field.
     #[error("{0}")]
     Malformed(String),
+    /// More bytes are to follow the line than an attachment may have.
+    #[error("an attachment of {0} bytes is longer than {MAX_ATTACHMENT}")]
+    AttachmentTooLarge(u64),
 }
 
 /// Who a node says it is; the first line of each side.
@@ -54,6 +63,13 @@ pub struct Hello {
     /// Proves that the speaker knows the key of its private network, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "short_text")]
     pub member: Option<String>,
+    /// What else it says of itself, for others to choose by.
+    #[serde(
+        default,
+        skip_serializing_if = "Tags::is_empty",
+        deserialize_with = "tags::deserialize"
+    )]
+    pub tags: Tags,
     /// The connection only proves that somebody answers here; it ends after the hellos.
     #[serde(
         default,
@@ -99,8 +115,12 @@ pub enum Frame<'a> {
         /// No more than this many.
         max: Option<usize>,
     },
+    /// The speaker could do without the session.
+    Spare,
     /// Tells addresses.
     Addr(Vec<AddrEntry>),
+    /// Tells what the speaker's tags are from now on.
+    Presence(Tags),
     /// The speaker closes. Boxed, like the hello: frames that come by the million stay small.
     Bye(Box<Bye<'a>>),
     /// A msgtype that is not the core's: an extension's, or unknown.
@@ -109,16 +129,23 @@ pub enum Frame<'a> {
         msgtype: Cow<'a, str>,
         /// The whole line.
         text: &'a str,
+        /// How many bytes follow the line, and belong to it; at most [`MAX_ATTACHMENT`].
+        attach: usize,
     },
 }
 
 /// The msgtypes that an extension cannot register, since the core answers them.
-pub const CORE_MSGTYPES: [&str; 6] = ["hello", "ping", "pong", "getaddr", "addr", "bye"];
+pub const CORE_MSGTYPES: [&str; 8] =
+    ["hello", "ping", "pong", "getaddr", "spare", "addr", "presence", "bye"];
+
+const PING_LINE: &[u8] = br#"{"msgtype":"ping"}"#;
+const PONG_LINE: &[u8] = br#"{"msgtype":"pong"}"#;
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
     msgtype: Cow<'a, str>,
+    attach: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -132,6 +159,12 @@ struct GetAddrBody {
 #[derive(Deserialize)]
 struct AddrBody {
     peers: Vec<AddrEntry>,
+}
+
+#[derive(Deserialize)]
+struct PresenceBody {
+    #[serde(default, deserialize_with = "tags::deserialize")]
+    tags: Tags,
 }
 
 #[derive(Deserialize)]
@@ -163,10 +196,15 @@ impl<'a> Frame<'a> {
         if !text.trim_start().starts_with('{') {
             return Err(WireError::Malformed("not a JSON object".to_owned()));
         }
-        let Envelope { msgtype } = serde_json::from_str(text).map_err(malformed)?;
+        let Envelope { msgtype, attach } = serde_json::from_str(text).map_err(malformed)?;
+        let attach = attach.unwrap_or_default();
+        if attach > 0 && CORE_MSGTYPES.contains(&&*msgtype) {
+            return Err(WireError::Malformed(format!("{msgtype} has no attachment")));
+        }
         Ok(match &*msgtype {
             "ping" => Self::Ping,
             "pong" => Self::Pong,
+            "spare" => Self::Spare,
             "hello" => Self::Hello(serde_json::from_str(text).map_err(malformed)?),
             "getaddr" => {
                 let body: GetAddrBody = serde_json::from_str(text).map_err(malformed)?;
@@ -177,12 +215,19 @@ impl<'a> Frame<'a> {
                 let body: AddrBody = serde_json::from_str(text).map_err(malformed)?;
                 Self::Addr(body.peers)
             }
+            "presence" => {
+                let PresenceBody { tags } = serde_json::from_str(text).map_err(malformed)?;
+                Self::Presence(tags)
+            }
             "bye" => {
                 let body: ByeBody<'a> = serde_json::from_str(text).map_err(malformed)?;
                 let ByeBody { reason, detail, peers } = body;
                 Self::Bye(Box::new(Bye { reason: reason.unwrap_or_default(), detail, peers }))
             }
-            _ => Self::Other { msgtype, text },
+            _ => match usize::try_from(attach) {
+                Ok(attach) if attach <= MAX_ATTACHMENT => Self::Other { msgtype, text, attach },
+                _ => return Err(WireError::AttachmentTooLarge(attach)),
+            },
         })
     }
 }
@@ -216,127 +261,14 @@ impl<'de> de::Visitor<'de> for EntryVisitor {
     }
 }
 
-/// How many pongs [`Encoded::pongs`] makes at once: somewhat less than one read can ask for.
-pub const MAX_PONGS: usize = 1024;
-
-const PING_LINE: &[u8] = br#"{"msgtype":"ping"}"#;
-const PONG_LINE: &[u8] = br#"{"msgtype":"pong"}"#;
-
-/// One or more encoded lines, ready to be sent to any number of peers: clones share the bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoded(Bytes);
-
-/// A message that cannot be put on the wire. Nothing was sent.
-#[derive(Debug, Error)]
-pub enum EncodeError {
-    /// The message is not a JSON object, or cannot be serialised at all.
-    #[error("the message must serialise to a JSON object: {0}")]
-    NotAnObject(#[source] serde_json::Error),
-    /// The line would be longer than [`MAX_LINE`].
-    #[error("the line would have {0} bytes; the limit is {MAX_LINE}")]
-    TooLarge(usize),
-}
-
-impl Encoded {
-    /// `ping`.
-    pub const PING: Self = Self(Bytes::from_static(b"{\"msgtype\":\"ping\"}\n"));
-    /// `pong`.
-    pub const PONG: Self = Self(Bytes::from_static(b"{\"msgtype\":\"pong\"}\n"));
-    /// `getaddr` with nothing asked for in particular.
-    pub const GETADDR: Self = Self(Bytes::from_static(b"{\"msgtype\":\"getaddr\"}\n"));
-
-    /// As many `pong`s as were asked for, as one; no more than [`MAX_PONGS`] are made at once.
-    #[must_use]
-    pub fn pongs(n: usize) -> Self {
-        static MANY: LazyLock<Bytes> =
-            LazyLock::new(|| Encoded::PONG.bytes().repeat(MAX_PONGS).into());
-        Self(MANY.slice(..n.min(MAX_PONGS) * Self::PONG.bytes().len()))
-    }
-
-    /// A body under its msgtype.
-    ///
-    /// # Errors
-    /// The body is no JSON object, or the line is longer than [`MAX_LINE`].
-    pub fn message<T: Serialize>(msgtype: &str, body: &T) -> Result<Self, EncodeError> {
-        let mut line = Vec::with_capacity(256);
-        line.extend_from_slice(b"{\"msgtype\":");
-        serde_json::to_writer(&mut line, msgtype).map_err(EncodeError::NotAnObject)?;
-        let at = line.len();
-        serde_json::to_writer(&mut line, body).map_err(EncodeError::NotAnObject)?;
-        // The body's fields follow the msgtype in the same object.
-        match line.get_mut(at..) {
-            Some([b'{', b'}']) => drop(line.remove(at)),
-            Some([open @ b'{', ..]) => *open = b',',
-            _ => return Err(EncodeError::NotAnObject(serde::ser::Error::custom("no object"))),
-        }
-        if line.len() > MAX_LINE {
-            return Err(EncodeError::TooLarge(line.len()));
-        }
-        line.push(b'\n');
-        Ok(Self(line.into()))
-    }
-
-    /// `hello`.
-    #[must_use]
-    pub fn hello(hello: &Hello) -> Self {
-        Self::own("hello", hello)
-    }
-
-    /// `addr` with these pairs. The caller keeps their number such that the line fits.
-    #[must_use]
-    pub fn addr(peers: &[(HostPort, NodeId)]) -> Self {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            peers: &'a [(HostPort, NodeId)],
-        }
-        Self::own("addr", &Body { peers })
-    }
-
-    /// `bye` with a reason and, unless they are empty, a detail for a person and some addresses to
-    /// try instead. The caller keeps their number such that the line fits.
-    #[must_use]
-    pub fn bye(reason: &CloseReason, detail: &str, peers: &[(HostPort, NodeId)]) -> Self {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            reason: &'a CloseReason,
-            #[serde(skip_serializing_if = "str::is_empty")]
-            detail: &'a str,
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            peers: &'a [(HostPort, NodeId)],
-        }
-        Self::own("bye", &Body { reason, detail, peers })
-    }
-
-    /// Several lines as one.
-    #[must_use]
-    pub fn concat(lines: &[Self]) -> Self {
-        Self(lines.iter().flat_map(|line| line.0.iter().copied()).collect())
-    }
-
-    /// The bytes, newline included.
-    #[must_use]
-    pub const fn bytes(&self) -> &Bytes {
-        &self.0
-    }
-
-    /// A body of ours always fits; should a later one not, the peer gets nothing rather than a
-    /// line it must refuse.
-    fn own<T: Serialize>(msgtype: &str, body: &T) -> Self {
-        Self::message(msgtype, body).unwrap_or_else(|error| {
-            tracing::error!(%error, msgtype, "own frame not encoded");
-            Self(Bytes::new())
-        })
-    }
-}
-
 /// The longest `agent`, `network` and feature name taken from a peer, in bytes.
 const MAX_TEXT: usize = 64;
 /// The most features taken from a peer's hello.
-const MAX_FEATURES: usize = 32;
+pub(crate) const MAX_FEATURES: usize = 32;
 
 fn short_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| check_text(text).map_err(de::Error::custom)).transpose()
+    text.map(|text| checked(text).map_err(de::Error::custom)).transpose()
 }
 
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -352,15 +284,19 @@ fn few_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, 
     if texts.len() > MAX_FEATURES {
         return Err(de::Error::custom("more than 32 features"));
     }
-    texts.into_iter().map(|text| check_text(text).map_err(de::Error::custom)).collect()
+    texts.into_iter().map(|text| checked(text).map_err(de::Error::custom)).collect()
 }
 
 /// Control characters would let a peer write into an operator's terminal.
-fn check_text(text: String) -> Result<String, &'static str> {
+pub(crate) fn check_text(text: &str) -> Result<(), &'static str> {
     if text.len() > MAX_TEXT || text.chars().any(char::is_control) {
         return Err("a text in hello is longer than 64 bytes or has control characters");
     }
-    Ok(text)
+    Ok(())
+}
+
+fn checked(text: String) -> Result<String, &'static str> {
+    check_text(&text).map(|()| text)
 }
 
 /// A hello with a strange address is still a hello: the peer is then one that cannot be dialled.
@@ -379,6 +315,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{reason::CloseReason, wire::Encoded};
 
     fn parse(line: &str) -> Result<Frame<'_>, WireError> {
         Frame::parse(line.as_bytes())
@@ -399,6 +336,7 @@ mod tests {
             features: vec![],
             observed: None,
             member: None,
+            tags: [("k".into(), "v".into())].into(),
             feeler: false,
         };
         let line = Encoded::hello(&hello);
@@ -407,6 +345,10 @@ mod tests {
             (Encoded::PING, Frame::Ping),
             (Encoded::PONG, Frame::Pong),
             (Encoded::GETADDR, Frame::GetAddr { near: None, max: None }),
+            (
+                Encoded::presence(&[("k".into(), "v".into())].into()),
+                Frame::Presence([("k".into(), "v".into())].into()),
+            ),
             (
                 Encoded::bye(&CloseReason::Full, "512 sessions", &[]),
                 Frame::Bye(Box::new(Bye {
@@ -444,7 +386,47 @@ mod tests {
     fn unknown_fields_and_msgtypes_pass() {
         assert_eq!(parse(r#"{"x":[{"y":1}],"msgtype":"ping"}"#), Ok(Frame::Ping));
         let text = r#"{"msgtype":"zebra","deep":{"a":[1]}}"#;
-        assert_eq!(parse(text), Ok(Frame::Other { msgtype: "zebra".into(), text }));
+        assert_eq!(parse(text), Ok(Frame::Other { msgtype: "zebra".into(), text, attach: 0 }));
+    }
+
+    #[test]
+    fn frames_that_come_by_the_million_are_small() {
+        assert!(size_of::<Frame<'_>>() <= 48, "{}", size_of::<Frame<'_>>());
+    }
+
+    #[test]
+    fn what_follows_a_line_is_known_from_it() {
+        for (field, expected) in [
+            (r#""attach":1"#, Ok(1)),
+            (r#""attach":1048576"#, Ok(MAX_ATTACHMENT)),
+            (r#""attach":0"#, Ok(0)),
+            (r#""attach":null"#, Ok(0)),
+            (r#""attach":1048577"#, Err(Some(1_048_577))),
+            (r#""attach":18446744073709551615"#, Err(Some(u64::MAX))),
+            (r#""attach":18446744073709551616"#, Err(None)),
+            (r#""attach":-1"#, Err(None)),
+            (r#""attach":1.0"#, Err(None)),
+            (r#""attach":"1""#, Err(None)),
+            (r#""attach":1,"attach":1"#, Err(None)),
+        ] {
+            let text = format!(r#"{{"msgtype":"zebra",{field}}}"#);
+            let understood = match parse(&text) {
+                Ok(Frame::Other { attach, .. }) => Ok(attach),
+                Err(WireError::AttachmentTooLarge(n)) => Err(Some(n)),
+                _ => Err(None),
+            };
+            assert_eq!(understood, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_core_s_own_messages_have_no_attachment() {
+        for msgtype in CORE_MSGTYPES {
+            let text = format!(r#"{{"msgtype":"{msgtype}","attach":99999999}}"#);
+            let expected = format!("{msgtype} has no attachment");
+            assert_eq!(parse(&text), Err(WireError::Malformed(expected)));
+        }
+        assert_eq!(parse(r#"{"msgtype":"ping","attach":0}"#), Ok(Frame::Ping));
     }
 
     #[test]
@@ -469,6 +451,8 @@ mod tests {
             "{\"msgtype\":\"addr\"}",
             "{\"msgtype\":\"addr\",\"peers\":[7]}",
             "{\"msgtype\":\"getaddr\",\"max\":-1}",
+            "{\"msgtype\":\"presence\",\"tags\":[]}",
+            "{\"msgtype\":\"presence\",\"tags\":{\"k\":1}}",
             "{\"msgtype\":\"ping\"\0}",
         ] {
             assert!(
@@ -493,31 +477,6 @@ mod tests {
         assert!(parse(&deep).is_err());
     }
 
-    #[test]
-    fn a_body_of_any_object_gets_its_msgtype() {
-        use std::collections::BTreeMap;
-        let line = |body: BTreeMap<&str, u8>| {
-            let line = Encoded::message("a\"b", &body).unwrap();
-            String::from_utf8(line.bytes().to_vec()).unwrap()
-        };
-        assert_eq!(line([].into()), "{\"msgtype\":\"a\\\"b\"}\n");
-        assert_eq!(line([("n", 1)].into()), "{\"msgtype\":\"a\\\"b\",\"n\":1}\n");
-        for none in [serde_json::json!([1]), serde_json::json!("{}"), serde_json::json!(null)] {
-            assert!(matches!(Encoded::message("t", &none), Err(EncodeError::NotAnObject(_))));
-        }
-    }
-
-    #[test]
-    fn a_message_too_long_for_a_line_is_refused_before_it_is_sent() {
-        #[derive(Serialize)]
-        struct Text {
-            text: String,
-        }
-        let body = Text { text: "x".repeat(MAX_LINE) };
-        assert!(matches!(Encoded::message("t", &body), Err(EncodeError::TooLarge(_))));
-        assert!(matches!(Encoded::message("t", &5), Err(EncodeError::NotAnObject(_))));
-    }
-
     proptest! {
         #[test]
         fn no_bytes_make_the_parser_panic(line in proptest::collection::vec(any::<u8>(), 0..300)) {
@@ -526,8 +485,8 @@ mod tests {
 
         #[test]
         fn no_json_makes_the_parser_panic(
-            verb in "hello|ping|pong|getaddr|addr|bye|x",
-            key in "nodeid|near|max|peers|reason|listen|features|version",
+            verb in "hello|ping|pong|getaddr|addr|presence|bye|x",
+            key in "nodeid|near|max|peers|reason|listen|features|version|tags|attach",
             value in "-?[0-9]{1,20}|\"[a-z:0-9.]{0,30}\"|\\[\\]|\\{\\}|null|true|\\[\"a:1\",[\"b:2\",null]\\]",
         ) {
             let _ = parse(&format!("{{\"msgtype\":\"{verb}\",\"{key}\":{value}}}"));

@@ -108,6 +108,7 @@ impl World {
             observed: if u.arbitrary()? { Some(addr(u)?) } else { None },
             agent: None,
             features: vec![],
+            tags: Default::default(),
             since: self.now,
             last_seen: self.now,
             rtt: None,

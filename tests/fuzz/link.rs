@@ -11,7 +11,7 @@ use peerage::{
         credentials::{Credentials, Established},
         link::{Action, Link, LinkConfig, LinkDue, Purpose},
     },
-    wire::{MAX_HELLO_LINE, MAX_LINE},
+    wire::{MAX_ATTACHMENT, MAX_HELLO_LINE, MAX_LINE},
 };
 
 /// The input is a list of events.
@@ -55,9 +55,9 @@ fn line(u: &mut Unstructured<'_>) -> Result<Option<Vec<u8>>> {
     const WORDS: [&str; 7] = [
         r#"{"msgtype":"ping"}"#,
         r#"{"msgtype":"pong"}"#,
-        r#"{"msgtype":"getaddr","max":3}"#,
+        r#"{"msgtype":"presence","tags":{"k":"v"}}"#,
         r#"{"msgtype":"addr","peers":["1.2.3.4:5"]}"#,
-        r#"{"msgtype":"weather"}"#,
+        r#"{"msgtype":"weather","attach":9}"#,
         r#"{"msgtype":"bye","reason":"full","peers":["1.2.3.4:5"]}"#,
         "",
     ];
@@ -136,6 +136,7 @@ fn hear(link: &mut Link, now: Moment, line: Option<&[u8]>, told: &mut Told, secu
             link.close(now);
         }
         Action::Probed => assert!(!told.admitted),
+        Action::Skip(n) => assert!(!told.admitted && n <= MAX_ATTACHMENT),
         Action::Refused(..) => {
             assert!(!told.admitted);
             link.close(now);
@@ -146,9 +147,11 @@ fn hear(link: &mut Link, now: Moment, line: Option<&[u8]>, told: &mut Told, secu
         }
         Action::PeerBye(..) => link.close(now),
         Action::Pong
+        | Action::Spare
         | Action::Rtt(_)
         | Action::Addr(_)
         | Action::GetAddr { .. }
+        | Action::Presence(_)
         | Action::Deliver { .. } => assert!(told.admitted, "nothing is served before the verdict"),
     }
 }
@@ -170,7 +173,7 @@ fn due(link: &mut Link, now: Moment, paused: bool) {
     for _ in 0..4 {
         match link.tick(now, paused) {
             LinkDue::Nothing | LinkDue::Drop => break,
-            LinkDue::Ping => {}
+            LinkDue::Ping | LinkDue::Presence(_) => {}
             LinkDue::Close(..) => link.close(now),
         }
     }

@@ -116,6 +116,11 @@ impl Discovery {
                     self.ports.elsewhere.do_send(Elsewhere(addrs.into()));
                 }
                 Output::Note(decision) => self.ports.journal.note(decision),
+                Output::Close(id, reason) => {
+                    if let Some(peer) = self.peers.get(&id) {
+                        peer.close(reason);
+                    }
+                }
                 Output::Send(id, frame) => {
                     let sent = self.peers.get(&id).map(|peer| peer.send_encoded(&frame));
                     if sent == Some(Err(SendError::OutboxFull)) {
@@ -197,6 +202,8 @@ impl Handler<PeerEvent> for Discovery {
                 self.peers.insert(peer.info.id, peer.handle);
                 self.explorer.peer_up(now, &peer.info, &mut self.outputs);
             }
+            // Where it can be dialled is not among what changes.
+            PeerEvent::Changed(_) => {}
             PeerEvent::Down { peer, reason } => {
                 self.peers.remove(&peer.info.id);
                 self.explorer.peer_down(now, &peer.info, &reason, &mut self.outputs);
@@ -218,6 +225,10 @@ impl Handler<FromPeer> for Discovery {
                 if let Err(error) = from.send_encoded(&reply) {
                     tracing::debug!(peer = %from.id(), %error, "addr reply not sent");
                 }
+            }
+            Question::Spare => {
+                self.explorer.offered(from.id(), &mut self.outputs);
+                self.apply(now, ctx);
             }
             Question::Addrs(entries) => {
                 self.explorer.addrs(now, from.id(), &entries, &mut self.outputs);

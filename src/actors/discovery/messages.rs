@@ -37,6 +37,8 @@ pub struct FromPeer {
 pub enum Question {
     /// Addresses.
     Addrs(Vec<AddrEntry>),
+    /// It could do without the session.
+    Spare,
     /// A question for addresses.
     GetAddr {
         /// Prefer nodes close to this id.

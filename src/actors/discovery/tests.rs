@@ -100,6 +100,7 @@ impl Harness {
             observed: None,
             agent: None,
             features: vec![],
+            tags: Default::default(),
             since: now,
             last_seen: now,
             rtt: None,

@@ -109,6 +109,7 @@ impl Registry {
                 }
                 Effect::Drop(link) => self.control(link, Control::Drop),
                 Effect::Up(info) => self.up(now, info),
+                Effect::Changed(info) => self.changed(info),
                 Effect::Down(info, reason) => self.down(now, info, reason),
                 Effect::Keep(change) => changes.push(change),
                 Effect::Standing(standing) => self.report(standing),
@@ -156,6 +157,12 @@ impl Registry {
         let secs = now.since(peer.info.since).as_secs();
         self.note(note.detail(by).number("secs", secs), &peer.info);
         self.publish(&PeerEvent::Down { peer, reason });
+    }
+
+    fn changed(&mut self, info: PeerInfo) {
+        if let Some(peer) = self.peer(info) {
+            self.publish(&PeerEvent::Changed(peer));
+        }
     }
 
     fn note(&self, decision: Decision, info: &PeerInfo) {
@@ -219,6 +226,7 @@ impl Handler<LinkEvent> for Registry {
                 self.table.greeted(now, link, *hello, channel, out);
             }
             LinkNews::Pong(sample) => return self.table.pong(now, link, sample),
+            LinkNews::Presence(tags) => self.table.presence(link, tags, out),
             LinkNews::Closing(reason) => self.table.closing(link, now, &reason, out),
             LinkNews::Closed(reason) => self.table.closed(link, now, &reason, out),
         }

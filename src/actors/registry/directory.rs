@@ -18,7 +18,8 @@ pub struct Directory {
 pub struct Sent {
     /// Peers whose outbox took it.
     pub accepted: usize,
-    /// Peers whose outbox was full, or whose session is closing.
+    /// Peers whose outbox was full, whose session is closing, or who take no attachment where there was
+    /// one.
     pub refused: usize,
 }
 
@@ -57,6 +58,13 @@ impl Directory {
             }
         }
         sent
+    }
+
+    /// Tells every peer what only the newest of matters; none of them can refuse it.
+    pub(crate) fn tell_latest(&self, message: &Encoded) {
+        for peer in self.peers.read().values() {
+            peer.outbox().push_latest(message);
+        }
     }
 
     /// How many peers there are.

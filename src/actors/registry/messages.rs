@@ -15,11 +15,11 @@ use crate::{
     peer::{Channel, Direction, PeerInfo},
     proto::bans::{Ban, BanChange, BanError, Target},
     reason::CloseReason,
-    wire::Hello,
+    wire::{Hello, Tags},
 };
 
-/// From a session: what happened to its link. Bounded: one of each kind per link, and a pong per
-/// ping.
+/// From a session: what happened to its link. Bounded: one of each kind per link, a pong per ping,
+/// and new tags at most once a second.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct LinkEvent {
@@ -46,6 +46,8 @@ pub enum LinkNews {
     Greeted(Box<Hello>, Channel),
     /// The peer answered a ping after this long.
     Pong(Duration),
+    /// The peer's tags are these now.
+    Presence(Tags),
     /// The link begins to close; it is no session from here on.
     Closing(CloseReason),
     /// The link is gone with all it had.
@@ -61,12 +63,15 @@ pub struct Peer {
     pub handle: PeerHandle,
 }
 
-/// To subscribers: a peer came or went. `Up` and `Down` of one peer alternate.
+/// To subscribers: a peer came, went, or says something else of itself. `Up` and `Down` of one peer
+/// alternate, and each `Changed` is between the two, at most one a second.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub enum PeerEvent {
     /// There is a session with this peer.
     Up(Peer),
+    /// What this peer says of itself has changed: its tags.
+    Changed(Peer),
     /// The session has ended.
     Down {
         /// The peer, as it was.

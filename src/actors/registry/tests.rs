@@ -15,8 +15,8 @@ use crate::{
         journal::{Decision, JournalQuery, Kind},
     },
     reason::CloseReason,
-    testkit::{FakeSession, Probe, TestRegistry, settle},
-    wire::Encoded,
+    testkit::{FakeSession, Probe, TestRegistry, minimal_hello, settle},
+    wire::{Encoded, Hello, Tags},
 };
 
 const ME: u128 = 50;
@@ -74,6 +74,28 @@ async fn pongs_move_last_seen_and_rtt() {
     let peer = &registry.addr.send(PeerList).await.unwrap()[0];
     assert!(peer.last_seen.since(peer.since) >= Duration::from_secs(60));
     assert_eq!(peer.rtt.unwrap().last, Duration::from_millis(20));
+}
+
+#[actix::test]
+async fn subscribers_hear_what_a_peer_says_of_itself_between_its_coming_and_its_going() {
+    tokio::time::pause();
+    let registry = TestRegistry::start(ME);
+    let events = Probe::<PeerEvent>::start();
+    registry.subscribe(events.recipient()).await;
+    let session = FakeSession::open(&registry.links(), 1, Direction::Inbound);
+    let tags = |value: &str| Tags::from([("region".to_owned(), value.to_owned())]);
+    session.greet_with(Hello { tags: tags("eu"), ..minimal_hello(7) });
+    session.say_tags(tags("eu"));
+    session.say_tags(tags("us"));
+    session.close(CloseReason::Gone);
+    session.say_tags(tags("eu"));
+    let told = events.take().await.into_iter().map(|event| match event {
+        PeerEvent::Up(peer) => ("up", peer.info.tags),
+        PeerEvent::Changed(peer) => ("changed", peer.info.tags),
+        PeerEvent::Down { peer, .. } => ("down", peer.info.tags),
+    });
+    let expected = [("up", tags("eu")), ("changed", tags("us")), ("down", tags("us"))];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
 }
 
 #[actix::test]

@@ -2,12 +2,15 @@
 
 mod ending;
 mod handshake;
+mod incoming;
 
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+pub(super) use self::incoming::Incoming;
 use self::{
     ending::{EndGuard, Farewell},
     handshake::secure,
@@ -24,7 +27,6 @@ use crate::{
     },
     address::HostPort,
     clock::Moment,
-    extension::DeliverError,
     ids::{LinkId, NodeId},
     outbox::{Outbox, SendError, Status},
     peer::Direction,
@@ -36,7 +38,7 @@ use crate::{
     },
     reason::CloseReason,
     transport::{Connection, Transport},
-    wire::{Encoded, MAX_LINE, frame::MAX_PONGS},
+    wire::{Encoded, MAX_LINE, encoded::MAX_PONGS},
 };
 
 /// What the smallest message counts against its session's credit, in bytes: about what it takes on
@@ -97,6 +99,8 @@ pub struct Session {
     throttlings: u64,
     /// Messages of msgtypes that nobody registered.
     unknown: u64,
+    /// The change of the node's tags that the hello told of.
+    tags_said: u64,
     /// It closes since it was told to; whoever told it has noted why.
     is_told: bool,
 }
@@ -150,6 +154,7 @@ impl Session {
                 throttled: None,
                 throttlings: 0,
                 unknown: 0,
+                tags_said: 0,
                 is_told: false,
             }
         })
@@ -230,19 +235,33 @@ impl Session {
 
     // --- What the pipe tells ----------------------------------------------------------------
 
-    /// A line came; `None` if it is over the limit.
-    pub(super) fn line(&mut self, now: Moment, line: Option<&[u8]>) {
+    /// A line came; `None` if it is over the limit. What belongs to it is taken out of `rest`, which was
+    /// read behind it, or returned if it has not come whole.
+    pub(super) fn line(
+        &mut self,
+        now: Moment,
+        line: Option<&[u8]>,
+        rest: &mut &[u8],
+    ) -> Option<Box<Incoming>> {
         let len = line.map_or(0, <[u8]>::len);
         match self.link.line(now, line) {
             Action::Nothing => {}
             Action::Pong => self.owed_pongs += 1,
             Action::Rtt(sample) => self.tell_registry(LinkNews::Pong(sample)),
+            Action::Presence(tags) => self.tell_registry(LinkNews::Presence(tags)),
             Action::Addr(entries) => self.ask(Question::Addrs(entries), len),
+            Action::Spare => self.ask(Question::Spare, len),
             Action::GetAddr { near, max } => {
                 self.crowding += usize::from(self.outbox.status().crowded) * QUESTION_COST;
                 self.ask(Question::GetAddr { near, max }, QUESTION_COST);
             }
-            Action::Deliver { msgtype, text } => self.deliver(now, &msgtype, text),
+            Action::Deliver { msgtype, text, attach: 0 } => {
+                self.deliver(now, &msgtype, text, Bytes::new());
+            }
+            Action::Deliver { msgtype, text, attach } => {
+                return self.deliver_with(now, &msgtype, text, attach, rest);
+            }
+            Action::Skip(n) => return Incoming::skip(n, rest),
             Action::Greeted(hello) => self.greeted(now, *hello),
             Action::Probed => self.answer_hello(),
             Action::Proven(hello) => self.proven(now, &hello),
@@ -255,7 +274,7 @@ impl Session {
                 }
                 self.close(now, reason, detail);
             }
-            Action::Close(reason, detail) => self.close(now, reason, detail),
+            Action::Close(reason, detail) => self.close(now, reason, detail.into()),
             Action::PeerBye(farewell) => {
                 let (reason, detail, peers) = *farewell;
                 if !peers.is_empty() {
@@ -264,6 +283,7 @@ impl Session {
                 self.end(now, reason, detail, Farewell::None);
             }
         }
+        None
     }
 
     /// Answers the pings of a batch together, as far as the outbox has room; the rest are owed until
@@ -317,6 +337,7 @@ impl Session {
         match self.link.tick(now, paused) {
             LinkDue::Nothing => {}
             LinkDue::Ping => self.reply(&Encoded::PING),
+            LinkDue::Presence(tags) => self.tell_registry(LinkNews::Presence(tags)),
             LinkDue::Close(reason, detail) => self.close(now, reason, detail.to_owned()),
             LinkDue::Drop => return true,
         }
@@ -334,33 +355,17 @@ impl Session {
         self.env.registry.do_send(LinkEvent { link: self.id, news });
     }
 
-    /// There is credit for a whole line, or the pipe would not have handed it over.
+    /// What a message of this length, attachment included, is to hold. There is credit for a whole line,
+    /// or the pipe would not have handed it over; a longer message takes at most all there is.
     fn credit(&self, len: usize) -> Credit {
-        let cost = u32::try_from(len.max(MESSAGE_COST)).unwrap_or(u32::MAX);
+        let cost = len.max(MESSAGE_COST).min(self.credits.available_permits());
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
         self.credits.clone().try_acquire_many_owned(cost).map_or(Credit::free(), Credit::of)
     }
 
     fn ask(&self, question: Question, len: usize) {
         if let Some(from) = self.peer.clone() {
             self.env.discovery.do_send(FromPeer { from, question, credit: self.credit(len) });
-        }
-    }
-
-    fn deliver(&mut self, now: Moment, msgtype: &str, line: &str) {
-        let (Some(route), Some(from)) = (self.env.routes.find(msgtype), &self.peer) else {
-            self.unknown += 1;
-            return;
-        };
-        match route.deliver(line, from, self.credit(line.len())) {
-            Ok(()) => {}
-            Err(DeliverError::BadPayload(error)) => {
-                self.close(now, CloseReason::Protocol, format!("{msgtype}: {error}"));
-            }
-            Err(DeliverError::Gone) => {
-                self.env.routes.forget(msgtype);
-                let note = Decision::new(now, Kind::Extension, "gone").detail(msgtype.to_owned());
-                self.note(note);
-            }
         }
     }
 }

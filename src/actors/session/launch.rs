@@ -11,10 +11,11 @@ use actix_rt::ArbiterHandle;
 use super::{
     actor::{Origin, Session},
     messages::DialTicket,
+    tags::OwnTags,
 };
 use crate::{
     actors::{discovery::FromPeer, journal::JournalPort, registry::LinkEvent},
-    address::HostPort,
+    address::{HostPort, MAX_HOST},
     clock::{Clock, Moment},
     config::NodeConfig,
     extension::Routes,
@@ -29,7 +30,7 @@ use crate::{
     reason::CloseReason,
     secure::Tls,
     transport::{Connection, Transport},
-    wire::{Encoded, Hello, VERSION},
+    wire::{ATTACH, Encoded, Hello, MAX_HELLO_LINE, Tags, TagsError, VERSION},
 };
 
 /// What a node's sessions have in common.
@@ -58,42 +59,91 @@ pub struct Env {
 }
 
 /// What a node says of itself in every hello.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct HelloTemplate {
     me: NodeId,
     agent: String,
     network: String,
+    features: Vec<String>,
+    tags: Arc<OwnTags>,
     settled: Settled,
 }
 
 impl HelloTemplate {
-    /// For a node whose operator settled this much of its address.
-    #[must_use]
-    pub fn new(me: NodeId, config: &NodeConfig, settled: Settled) -> Self {
-        Self { me, agent: config.agent.clone(), network: config.network.clone(), settled }
+    /// For a node whose operator settled this much of its address, and whose program can do this
+    /// beyond the core.
+    ///
+    /// # Errors
+    /// The node's tags do not fit in with the rest.
+    pub fn new(
+        me: NodeId,
+        config: &NodeConfig,
+        settled: Settled,
+        features: &[&str],
+    ) -> Result<Self, TagsError> {
+        let features = [&[ATTACH], features].concat();
+        let mut template = Self {
+            me,
+            agent: config.agent.clone(),
+            network: config.network.clone(),
+            features: features.into_iter().map(str::to_owned).collect(),
+            tags: Arc::new(OwnTags::new(0, 0)),
+            settled,
+        };
+        let others = template.longest_line();
+        let room = MAX_HELLO_LINE.saturating_sub(others);
+        template.tags = Arc::new(OwnTags::new(room, others));
+        template.tags.set(config.tags.clone(), |_no_peers_yet| {})?;
+        Ok(template)
     }
 
-    /// The hello for one connection. With an unspecific listening address the node can be reached
-    /// at least where this connection reaches it.
+    /// The node's tags, which may change.
+    #[must_use]
+    pub const fn tags(&self) -> &Arc<OwnTags> {
+        &self.tags
+    }
+
+    /// How long the line of a hello can be on some connection, with the frame of the tags but without
+    /// them.
+    fn longest_line(&self) -> usize {
+        const ADDRESS: usize = MAX_HOST + ":65535".len();
+        const MEMBER: &str = r#","member":"","tags":,"feeler":true"#;
+        const PROOF: usize = 64;
+        let hello = self.hello(None, Tags::new());
+        let short = Encoded::hello(&hello).bytes().len();
+        let listen = hello.listen.map_or(0, |addr| addr.to_string().len());
+        short - listen + 2 * ADDRESS + r#","observed":"""#.len() + MEMBER.len() + PROOF
+    }
+
+    /// The hello for one connection, and of which change of the tags it tells. With an unspecific
+    /// listening address the node can be reached at least where this connection reaches it.
     pub(super) fn encode(
         &self,
         purpose: Purpose,
         remote: &HostPort,
         local: Option<&HostPort>,
         member: Option<String>,
-    ) -> Encoded {
+    ) -> (Encoded, u64) {
+        let (tags, change) = self.tags.current();
+        let (observed, feeler) = (Some(remote.clone()), purpose == Purpose::Feeler);
+        let hello = Hello { observed, member, feeler, ..self.hello(local, tags) };
+        (Encoded::hello(&hello), change)
+    }
+
+    fn hello(&self, local: Option<&HostPort>, tags: Tags) -> Hello {
         let here = || self.settled.reached_by(local?.ip()?);
-        Encoded::hello(&Hello {
+        Hello {
             nodeid: self.me,
             version: Some(VERSION),
             agent: Some(self.agent.clone()),
             listen: self.settled.fixed.clone().or_else(here),
             network: Some(self.network.clone()),
-            features: Vec::new(),
-            observed: Some(remote.clone()),
-            member,
-            feeler: purpose == Purpose::Feeler,
-        })
+            features: self.features.clone(),
+            observed: None,
+            member: None,
+            tags,
+            feeler: false,
+        }
     }
 }
 

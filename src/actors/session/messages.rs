@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use actix::prelude::*;
+use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
@@ -75,12 +76,35 @@ impl PeerHandle {
         self.link
     }
 
+    /// Whether the peer takes messages with attachments, as its hello says. Sending it one otherwise is
+    /// refused.
+    #[must_use]
+    pub fn takes_attachments(&self) -> bool {
+        self.session.outbox.takes_attachments()
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.session.outbox
+    }
+
     /// Sends a message. Never blocks.
     ///
     /// # Errors
     /// The message was not accepted, and why.
     pub fn send<M: PeerMessage>(&self, message: &M) -> Result<(), SendError> {
         self.send_encoded(&message.encode().or(Err(SendError::NotEncodable))?)
+    }
+
+    /// Sends a message with bytes that go along with it. Never blocks.
+    ///
+    /// # Errors
+    /// The message was not accepted, and why.
+    pub fn send_with<M: PeerMessage>(
+        &self,
+        message: &M,
+        attachment: Bytes,
+    ) -> Result<(), SendError> {
+        self.send_encoded(&message.encode_with(attachment).or(Err(SendError::NotEncodable))?)
     }
 
     /// Sends what is already encoded: encode once, send to many.

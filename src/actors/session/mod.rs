@@ -14,10 +14,12 @@ mod actor;
 mod launch;
 mod messages;
 mod pipe;
+mod tags;
 
 pub use actor::Session;
 pub use launch::{Env, HelloTemplate, Launcher, Workers};
 pub use messages::{Control, Credit, DialTicket, PeerHandle, SessionHandle};
+pub use tags::OwnTags;
 
 #[cfg(test)]
 mod tests;

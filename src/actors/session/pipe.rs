@@ -20,7 +20,7 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-use super::Session;
+use super::{Session, actor::Incoming};
 use crate::{
     clock::Moment,
     outbox::Chunk,
@@ -57,6 +57,8 @@ pub(super) struct Pipe<S> {
     /// It is known whether the stream is encrypted, and with whom.
     established: bool,
     lines: LineSplitter,
+    /// What belongs to the latest line and has not come whole. Boxed, for it is rare.
+    incoming: Option<Box<Incoming>>,
     /// Read, but not looked at yet.
     backlog: Vec<u8>,
     /// Taken out of the outbox, but not taken by the stream yet.
@@ -92,6 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
             stream,
             established: false,
             lines: LineSplitter::new(),
+            incoming: None,
             backlog: Vec::new(),
             writing: Chunk::default(),
             eof: false,
@@ -183,16 +186,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
 
     fn hand_over(&mut self, session: &mut Session, now: Moment, bytes: &[u8]) {
         let mut chunk = bytes;
+        self.take_attachment(session, now, &mut chunk);
         let turns = session.turns(now);
         let mut taken = 0;
         while session.may_read()
             && taken < turns
             && let Some(line) = self.lines.next(&mut chunk, session.line_limit())
         {
-            match line {
-                Line::Whole(line) => session.line(now, Some(line)),
-                Line::TooLong => session.line(now, None),
-            }
+            let line = match line {
+                Line::Whole(line) => Some(line),
+                Line::TooLong => None,
+            };
+            // What has not come whole leaves nothing in the chunk, so that no line is looked for in it.
+            self.incoming = session.line(now, line, &mut chunk);
             taken += 1;
         }
         session.took_turns(taken);
@@ -204,6 +210,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
             // Not at once for every message: half of what may be under way is to be done first.
             let all = session.env.config.session.undelivered_bytes;
             self.wait_for(session, all.midpoint(MAX_LINE));
+        }
+    }
+
+    /// Goes on with the attachment that the last batch did not hold to its end.
+    fn take_attachment(&mut self, session: &mut Session, now: Moment, chunk: &mut &[u8]) {
+        if let Some(mut incoming) = self.incoming.take() {
+            if incoming.take(chunk) {
+                session.received(now, *incoming);
+            } else {
+                self.incoming = Some(incoming);
+            }
         }
     }
 
@@ -222,6 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
     /// a socket with unread input resets the connection, and the farewell is lost.
     fn discard(&mut self, session: &mut Session, now: Moment, task: &mut Task<'_>) -> Step {
         self.refill = None;
+        self.incoming = None;
         self.backlog = Vec::new();
         if self.eof {
             return if self.shut { Step::Over } else { Step::Wait };

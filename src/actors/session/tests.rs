@@ -36,6 +36,8 @@ use crate::{
     wire::MAX_LINE,
 };
 
+mod attachments;
+mod presence;
 mod security;
 
 const ME: u128 = 1;
@@ -90,6 +92,7 @@ struct Harness {
     discovery: Probe<FromPeer>,
     dialled: Probe<Dialled>,
     routes: Arc<Routes>,
+    tags: Arc<OwnTags>,
     session: Addr<Session>,
 }
 
@@ -119,10 +122,12 @@ impl Harness {
         let me = key.map_or(NodeId::from_u128(ME), NodeKey::node_id);
         let clock = Clock::start();
         let routes = Arc::new(Routes::default());
+        let hello = HelloTemplate::new(me, &config, Settled::new(None, &[]), &["zebra"]).unwrap();
+        let tags = hello.tags().clone();
         let env = Arc::new(Env {
             me,
             clock,
-            hello: HelloTemplate::new(me, &config, Settled::new(None, &[])),
+            hello,
             credentials: Arc::new(Credentials::new(me, &config)),
             tls: key.map(|key| Tls::new(key).unwrap()),
             routes: routes.clone(),
@@ -146,13 +151,18 @@ impl Harness {
         };
         let connection = Connection { stream, remote, local: None };
         let session = Session::launch::<Scripted>(env, LinkId(1), connection, origin, expect);
-        Self { peer, unread: vec![], registry, discovery, dialled, routes, session }
+        Self { peer, unread: vec![], registry, discovery, dialled, routes, tags, session }
     }
 
     /// An inbound session that the registry has admitted, its first lines read.
     async fn up() -> Self {
+        Self::up_with(HELLO).await
+    }
+
+    /// The same, of a peer that says this hello.
+    async fn up_with(hello: &str) -> Self {
         let mut h = Self::inbound();
-        h.say(HELLO).await;
+        h.say(hello).await;
         h.admit();
         for verb in ["hello", "getaddr", "ping"] {
             assert!(h.hear().await.unwrap().contains(verb), "{verb}");
@@ -166,7 +176,11 @@ impl Harness {
     }
 
     async fn say(&mut self, line: &str) {
-        self.peer.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        self.send(format!("{line}\n").as_bytes()).await;
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.peer.write_all(bytes).await.unwrap();
         settle().await;
     }
 
@@ -199,6 +213,7 @@ impl Harness {
             LinkNews::Opened { .. } => "opened",
             LinkNews::Greeted(..) => "greeted",
             LinkNews::Pong(_) => "pong",
+            LinkNews::Presence(_) => "presence",
             LinkNews::Closing(_) => "closing",
             LinkNews::Closed(_) => "closed",
         };

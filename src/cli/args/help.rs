@@ -18,6 +18,9 @@ Examples:
   peerage config
       Show every setting, its value, and where the value comes from.
 
+  peerage sim
+      Simulate a thousand nodes for an hour of their time.
+
   peerage id
       Show who the node is.
 
@@ -34,8 +37,8 @@ Exit status:
 pub(super) const RUN_NOTES: &str = "\
 Layers:
   A flag beats its environment variable, which beats the configuration file, which beats the
-  default. Lists (listen, bootstrap) are replaced by a stronger layer, not extended; in a variable
-  they are separated by commas. A variable that is set but empty counts as not set.
+  default. Lists (listen, bootstrap, tag) are replaced by a stronger layer, not extended; in a
+  variable they are separated by commas. A variable that is set but empty counts as not set.
   Switches take an optional value, so --ephemeral=false undoes `ephemeral = true` of a file.
   Durations are a number and a unit: 200ms, 60s, 5m, 1h, 1m 30s.
 
@@ -101,3 +104,50 @@ Examples:
 Exit status:
   0 the key is there; 1 it is not (or, with `new`, it was there already), or it cannot be used;
   2 wrong flags, environment or file.";
+
+/// Ends `peerage sim --help`.
+pub(super) const SIM_NOTES: &str = "\
+Scenarios:
+  A flag beats the file, which beats the default. All times count from the last join. A scenario
+  looks like this; every key may be left out:
+      nodes = 1000
+      for = \"1h\"
+      nat-share = 0.3                             # nobody can dial these
+      latency = { range = [\"10ms\", \"80ms\"] }     # or lognormal = { median = \"40ms\", sigma = 0.5 }
+
+      [[route]]                                   # messages from one node to another
+      from = \"5m\"
+      per-minute = 600
+      bytes = 200
+
+      [[broadcast]]                               # messages to all
+      from = \"10m\"
+      for = \"5m\"
+      per-minute = 12
+      origins = \"random\"                          # or \"one\"
+
+      [[churn]]                                   # nodes go, newcomers come
+      from = \"20m\"
+      for = \"10m\"
+      share-per-minute = 0.1
+
+      [[kill]]                                    # many go at once
+      at = \"40m\"
+      share = 0.3
+
+      [[partition]]                               # two halves that do not reach each other
+      at = \"45m\"
+      for = \"10m\"
+
+Examples:
+  peerage sim --nodes 100 --for 10m
+  peerage sim --nodes 10000 --seed 7 --for 1h
+  peerage sim examples/scenarios/churn.toml --plot plots
+  peerage sim examples/scenarios/kill.toml --nodes 200 --json > report.json
+
+Reading the report:
+  The report goes to stdout and follows from the scenario alone. What it cost goes to stderr.
+  docs/SCALE.md explains every figure.
+
+Exit status:
+  0 the report is out, whatever it says; 1 it could not be written; 2 wrong flags or scenario.";

@@ -5,6 +5,7 @@
 
 mod help;
 mod node;
+mod sim;
 #[cfg(test)]
 mod tests;
 
@@ -17,10 +18,12 @@ use clap::{
 use peerage::DataDir;
 
 use self::{
-    help::{CONFIG_NOTES, DEVNET_NOTES, EXAMPLES, ID_NOTES, RUN_NOTES},
+    help::{CONFIG_NOTES, DEVNET_NOTES, EXAMPLES, ID_NOTES, RUN_NOTES, SIM_NOTES},
     node::NodeArgs,
+    sim::SimArgs,
 };
 
+pub(crate) use self::sim::SimTyped;
 use crate::cli::{
     error::{Failure, UsageError},
     layer::{Layer, Layers, Origin, Sourced, env_name},
@@ -61,6 +64,13 @@ enum Verb {
     /// until Ctrl-C, and other nodes may join it.
     #[command(after_long_help = DEVNET_NOTES)]
     Devnet(DevnetArgs),
+    /// Simulate a network of thousands of real nodes, in memory, and report how it did.
+    ///
+    /// The nodes are the very ones of `peerage run`, over a simulated network under a clock of its
+    /// own: an hour of a thousand nodes takes about a minute. The report says how fast they found
+    /// each other, how many sessions each has, and what became of the messages they sent.
+    #[command(after_long_help = SIM_NOTES)]
+    Sim(SimArgs),
     /// Show the id and the public key that a node has in its data directory.
     ///
     /// The id follows from the key, so it is the node's as long as the key is. Works while the node
@@ -132,6 +142,8 @@ pub(crate) enum Invocation {
     Config(Box<Typed>),
     /// `peerage devnet`.
     Devnet(resolve::DevnetSettings),
+    /// `peerage sim`.
+    Sim(Box<resolve::SimSettings>),
     /// `peerage id`.
     Id(Box<Typed>, IdOptions),
     /// `--help` or `--version`: clap's "error" holds the text.
@@ -166,6 +178,10 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Invocation, Failure> {
             let typed = args.by_layer(matches);
             let layers = Layers { flags: typed.flags, env: typed.env, file: None };
             Invocation::Devnet(resolve::resolve_devnet(nodes, &layers)?)
+        }
+        Verb::Sim(args) => {
+            let typed = args.by_layer(matches);
+            Invocation::Sim(Box::new(resolve::resolve_sim(&typed)?))
         }
         Verb::Id(args) => {
             let options = IdOptions { is_new: args.verb.is_some(), is_json: args.json };
@@ -215,6 +231,7 @@ fn command() -> Command {
         .mut_subcommand("config", of_node)
         .mut_subcommand("id", of_node)
         .mut_subcommand("devnet", |command| command.mut_args(|arg| annotate(arg, &devnet, false)))
+        .mut_subcommand("sim", sim::annotated)
 }
 
 /// Gives a flag its environment variable, and the last line of its help.

@@ -37,6 +37,12 @@ pub(super) struct NodeArgs {
     )]
     bootstrap: Option<Vec<String>>,
 
+    /// What the node says of itself for others to choose by; may be given several times.
+    ///
+    /// At most 16, each with a name and a value of 1 to 64 bytes. Nothing proves what a node says.
+    #[arg(long, env = "PEERAGE_TAG", value_name = "KEY=VALUE", value_delimiter = ',')]
+    tag: Option<Vec<String>>,
+
     /// Time from one ping to the next, on every session.
     #[arg(long, env = "PEERAGE_PING_INTERVAL", value_name = "DURATION")]
     ping_interval: Option<String>,
@@ -145,6 +151,7 @@ impl NodeArgs {
         place(matches, "listen", self.listen, &mut flags.listen, &mut env.listen);
         place(matches, "advertise", self.advertise, &mut flags.advertise, &mut env.advertise);
         place(matches, "bootstrap", self.bootstrap, &mut flags.bootstrap, &mut env.bootstrap);
+        place(matches, "tag", self.tag, &mut flags.tag, &mut env.tag);
         let value = self.ping_interval;
         place(matches, "ping_interval", value, &mut flags.ping_interval, &mut env.ping_interval);
         place(matches, "dead_after", self.dead_after, &mut flags.dead_after, &mut env.dead_after);

@@ -75,11 +75,13 @@ fn node_rows(settings: &Settings) -> Vec<Row> {
     let node = &settings.node;
     let row = |key, value| Row { key, value, origin: settings.node_origins.of(key) };
     let span = |value| Ok(string(&duration(value)));
+    let tags: Vec<String> = node.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let advertise = node.advertise.as_ref().map(|addr| string(&addr.to_string()));
     vec![
         row("listen", Ok(list(&node.listen))),
         row("advertise", advertise.ok_or("\"HOST:PORT\"")),
         row("bootstrap", Ok(list(&node.bootstrap))),
+        row("tag", Ok(list(&tags))),
         row("ping-interval", span(node.liveness.ping_interval)),
         row("dead-after", span(node.liveness.dead_after)),
         row("handshake-timeout", span(node.session.handshake_timeout)),
@@ -161,9 +163,9 @@ fn string(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
-/// A TOML list.
-fn list(addrs: &[impl ToString]) -> String {
-    let items: Vec<String> = addrs.iter().map(|addr| string(&addr.to_string())).collect();
+/// A TOML list of strings.
+fn list(items: &[impl ToString]) -> String {
+    let items: Vec<String> = items.iter().map(|item| string(&item.to_string())).collect();
     format!("[{}]", items.join(", "))
 }
 

@@ -5,6 +5,8 @@
 
 mod config;
 mod join;
+mod sim;
+mod table;
 
 use std::{
     io::{self, Write as _},
@@ -17,6 +19,7 @@ use peerage::{HostPort, StoredKey};
 pub(crate) use self::{
     config::{default_values, settings_toml},
     join::{Join, join_command},
+    sim::{sim_cost, sim_report},
 };
 use super::error::{Failure, one_line};
 

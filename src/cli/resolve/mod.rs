@@ -6,6 +6,7 @@
 
 mod parse;
 mod pick;
+mod sim;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ use peerage::{HostPort, NodeConfig};
 use self::{
     parse::{
         parse_addr, parse_bootstrap, parse_dialable, parse_duration, parse_filter, parse_format,
-        parse_list, parse_number, parse_switch, parse_workers,
+        parse_list, parse_number, parse_switch, parse_tags, parse_workers,
     },
     pick::pick,
     storage::resolve_storage,
@@ -30,6 +31,7 @@ use self::{
 };
 pub(crate) use self::{
     pick::Origins,
+    sim::{SIM_LOG, SimSettings, resolve_sim},
     storage::{Storage, resolve_data_dir},
     trust::TrustFiles,
 };
@@ -196,6 +198,8 @@ fn resolve_node(
     let contacts = |list: &[String]| parse_list(list, parse_bootstrap);
     let bootstrap = pick(layers, "bootstrap", |l| l.bootstrap.as_deref(), contacts)?;
     origins.put("bootstrap", bootstrap, &mut node.bootstrap);
+    let tags = pick(layers, "tag", |l| l.tag.as_deref(), parse_tags)?;
+    origins.put("tag", tags, &mut node.tags);
     let ping = pick(layers, "ping-interval", |l| l.ping_interval.as_deref(), parse_duration)?;
     origins.put("ping-interval", ping, &mut node.liveness.ping_interval);
     let dead = pick(layers, "dead-after", |l| l.dead_after.as_deref(), parse_duration)?;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use peerage::{Bootstrap, HostPort, NodeId, Security};
+use peerage::{Bootstrap, HostPort, NodeId, Security, Tags, wire::tags::check_tags};
 use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
@@ -66,6 +66,23 @@ pub(super) fn parse_bootstrap(text: &str) -> Result<Bootstrap, Wrong> {
         Ok(()) => Ok(contact),
         Err(error) => wrong(text, error),
     }
+}
+
+/// Tags, each by its name once.
+pub(super) fn parse_tags(list: &[String]) -> Result<Tags, Wrong> {
+    let mut tags = Tags::new();
+    for text in list {
+        let Some((key, value)) = text.trim().split_once('=') else {
+            return wrong(text, "expected KEY=VALUE");
+        };
+        if let Err(error) = check_tags(&[(key.to_owned(), value.to_owned())].into()) {
+            return wrong(text, error);
+        }
+        if tags.insert(key.to_owned(), value.to_owned()).is_some() {
+            return wrong(text, format_args!("there is another value for {key}"));
+        }
+    }
+    Ok(tags)
 }
 
 /// An id that somebody can prove.

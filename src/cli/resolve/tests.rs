@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, str::FromStr as _};
 
-use peerage::{Bootstrap, PublicKey, Security};
+use peerage::{Bootstrap, PublicKey, Security, Tags};
 
 use super::*;
 use crate::cli::layer::{Layer, Origin};
@@ -137,6 +137,30 @@ fn a_bad_value_is_named_with_its_layer() {
     );
     let file = with_file(Layer::default(), Layer::default(), layer(":1"));
     assert_eq!(refused(&file), "bad value \":1\" for \"listen\" in n.toml: the host is empty");
+}
+
+#[test]
+fn tags_are_pairs_and_each_name_is_there_once() {
+    let tagged = |tags: &[&str]| {
+        let tag = Some(tags.iter().map(|tag| (*tag).to_owned()).collect());
+        flags(Layer { tag, ..Layer::default() })
+    };
+    let settings = resolved(&tagged(&["region=eu", " a=b=c", "gpu= 2"])).unwrap();
+    let expected = [("a", "b=c"), ("gpu", " 2"), ("region", "eu")];
+    let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(settings.node.tags, Tags::from(expected));
+    for (tags, why) in [
+        (&["region"][..], "bad value \"region\" for --tag: expected KEY=VALUE"),
+        (&["=eu"], "bad value \"=eu\" for --tag: the name and the value of a tag have 1 to 64"),
+        (&["a=1", "a=1"], "bad value \"a=1\" for --tag: there is another value for a"),
+    ] {
+        let text = refused(&tagged(tags));
+        assert!(text.starts_with(why), "{text}");
+    }
+    let many: Vec<String> = (0..17).map(|n| format!("k{n}=v")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let text = refused(&tagged(&many));
+    assert_eq!(text, "a node has at most 16 tags; tag is from flag --tag");
 }
 
 #[test]

@@ -135,9 +135,11 @@ pub(super) fn culprits(error: &ConfigError) -> Vec<&'static str> {
     match error {
         ConfigError::PingAboveDeadAfter { .. } => vec!["ping-interval", "dead-after"],
         ConfigError::NeedsEncryption(key) => vec![key, "security"],
-        ConfigError::Zero(key) | ConfigError::BelowLine(key) | ConfigError::BadName(key) => {
-            vec![key]
-        }
+        ConfigError::Zero(key)
+        | ConfigError::BelowLine(key)
+        | ConfigError::BadName(key)
+        | ConfigError::TooLong { name: key, .. } => vec![key],
+        ConfigError::Tags(_) => vec!["tag"],
         ConfigError::AllowsUnproven(_) => vec!["allow"],
         ConfigError::Advertise(..) => vec!["advertise"],
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rand::Rng;
+
 use super::{AddressBook, Fate};
 use crate::{
     address::HostPort,
@@ -15,6 +17,9 @@ use crate::{
 
 /// How many failed dials an address survives that never answered.
 const HEARSAY_TRIES: u32 = 3;
+
+/// A lost address that failed so often has come to the long pauses of the ladder.
+const LONG_LOST: u32 = 3;
 
 /// A session that lasted less long counts as a failure when its node is to be dialled again.
 const STABLE: Duration = Duration::from_secs(60);
@@ -165,6 +170,27 @@ impl AddressBook {
         self.update(addr, |entry| entry.next_try = entry.next_try.min(now));
     }
 
+    /// Whether a node was lost, and its addresses have not answered for long.
+    #[must_use]
+    pub fn is_long_lost(&self, id: NodeId) -> bool {
+        self.by_id
+            .get(&id)
+            .into_iter()
+            .flatten()
+            .any(|addr| self.entries.get(addr).is_some_and(is_long_lost))
+    }
+
+    /// All addresses that were lost and have not answered for long may be dialled within this time,
+    /// each at a random moment of it. What comes of that moves them on as any dial does.
+    pub fn recall_lost(&mut self, now: Moment, within: Duration) {
+        let lost = self.entries.iter().filter(|(_, entry)| is_long_lost(entry));
+        let lost: Vec<HostPort> = lost.map(|(addr, _)| addr.clone()).collect();
+        for addr in lost {
+            let soon = now + within.mul_f64(self.rng.random());
+            self.hasten(&addr, soon);
+        }
+    }
+
     /// TLS found no taker there: the next dial is plaintext.
     pub fn try_plain(&mut self, addr: &HostPort) {
         self.update(addr, |entry| entry.plain = true);
@@ -190,6 +216,11 @@ impl AddressBook {
         }
     }
 
+    /// The session with this node ended though nothing was wrong with it.
+    pub fn parted(&mut self, id: NodeId) {
+        self.set_connected(id, false);
+    }
+
     /// The session, which lasted so long, ended: its addresses may be dialled after the first pause
     /// of the ladder, or, if sessions with the node keep ending soon, after later ones.
     pub fn disconnected(&mut self, id: NodeId, now: Moment, lasted: Duration) {
@@ -208,4 +239,8 @@ impl AddressBook {
             });
         }
     }
+}
+
+fn is_long_lost(entry: &Entry) -> bool {
+    entry.lost && entry.failures >= LONG_LOST
 }

@@ -5,7 +5,7 @@
 
 use rand::{Rng, seq::IteratorRandom};
 
-use super::{AddressBook, Queue, min_address};
+use super::{AddressBook, Queue, min_address, near::proven_id};
 use crate::{
     address::{Class, Group, HostPort},
     clock::Moment,
@@ -169,7 +169,19 @@ impl AddressBook {
     /// Takes an entry out of everything that is derived from it.
     pub(super) fn unindex(&mut self, addr: &HostPort) {
         let Some(entry) = self.entries.get(addr) else { return };
-        if let Some(line) = self.line_of(addr, entry) {
+        let line = self.line_of(addr, entry);
+        if let Some((bucket, place)) = self.place_in_bucket(addr, entry, line)
+            && let Some(addrs) = self.by_bucket.get_mut(&bucket)
+        {
+            addrs.remove(&place);
+            if addrs.is_empty() {
+                self.by_bucket.remove(&bucket);
+            }
+        }
+        if let Some(id) = proven_id(entry) {
+            self.proven.remove(&(id, addr.clone()));
+        }
+        if let Some(line) = line {
             let was_ready = match entry.place {
                 Place::New(slot) => self.new.unready(slot),
                 Place::Tried(slot) => self.tried.unready(slot),
@@ -202,7 +214,14 @@ impl AddressBook {
     /// Puts it in again.
     pub(super) fn index(&mut self, addr: &HostPort) {
         let Some(entry) = self.entries.get(addr) else { return };
-        if let Some(line) = self.line_of(addr, entry) {
+        let line = self.line_of(addr, entry);
+        if let Some((bucket, place)) = self.place_in_bucket(addr, entry, line) {
+            self.by_bucket.entry(bucket).or_default().insert(place);
+        }
+        if let Some(id) = proven_id(entry) {
+            self.proven.insert((id, addr.clone()));
+        }
+        if let Some(line) = line {
             match entry.place {
                 Place::New(slot) if line == Line::New && entry.next_try <= self.now => {
                     self.new.ready(slot);

@@ -118,14 +118,20 @@ impl Explorer {
         if let Some(addr) = self.book.pick(Queue::Bootstrap, now) {
             return Some((addr, Purpose::Session));
         }
-        if self.may_feel_at(now).is_some_and(|at| at <= now)
+        if self.book.due_at(Queue::Feeler).is_some_and(|at| at <= now)
+            && self.may_feel_at(now).is_some_and(|at| at <= now)
             && let Some(addr) = self.book.pick(Queue::Feeler, now)
         {
             self.feeler_rate.take(now, 1);
             return Some((addr, Purpose::Feeler));
         }
-        if self.wants_sessions() {
-            return Some((self.book.pick(Queue::Known, now)?, Purpose::Session));
+        if self.wants_any()
+            && let Some(addr) = self.book.pick(Queue::Known, now)
+        {
+            return Some((addr, Purpose::Session));
+        }
+        if let Some(bucket) = self.bucket_to_fill(now) {
+            return Some((self.book.pick_in(bucket, now)?, Purpose::Session));
         }
         // With enough sessions, hearsay is proven now and then all the same, so that the book is
         // full of addresses that answer when they are needed (Heilman et al. 2015,
@@ -157,15 +163,14 @@ impl Explorer {
             return None;
         }
         let token = self.dial_rate.next_token(now);
-        let feel = self.may_feel_at(now);
-        let feeler = feel.and_then(|may| self.book.due_at(Queue::Feeler).map(|at| at.max(may)));
+        let feeler = self.book.due_at(Queue::Feeler);
+        let feeler = feeler.and_then(|at| self.may_feel_at(now).map(|may| at.max(may)));
         let at_once = [self.book.due_at(Queue::Bootstrap), feeler];
-        let later = if self.wants_sessions() {
-            self.book.due_at(Queue::Known)
-        } else {
-            self.book.due_at(Queue::Hearsay).map(|at| at.max(self.next_feeler))
-        };
-        at_once.into_iter().chain([later]).flatten().min().map(|at| at.max(token))
+        let any = self.wants_any().then(|| self.book.due_at(Queue::Known)).flatten();
+        let hearsay = self.book.due_at(Queue::Hearsay).map(|at| at.max(self.next_feeler));
+        let bucket = self.lacking().map(|(_, at)| at).min();
+        let times = at_once.into_iter().chain([any, hearsay, bucket]);
+        times.flatten().min().map(|at| at.max(token))
     }
 
     pub(super) fn start_dial(
@@ -213,17 +218,46 @@ impl Explorer {
         DialPlan { addr, purpose, via, expect, nearest }
     }
 
-    /// Whether sessions are to be dialled: there are fewer than wanted, or of the few that are
-    /// there too many came in by themselves, as an attacker's would.
+    /// Whether sessions are to be dialled.
     pub(super) fn wants_sessions(&self) -> bool {
-        let is_session = |plan: &&DialPlan| plan.purpose == Purpose::Session;
-        let dials = self.dials.values().filter(is_session).count();
+        self.wants_any() || self.lacking().next().is_some()
+    }
+
+    /// Whether a session with anybody is wanted: there are fewer than that, or of the few that are
+    /// there too many came in by themselves, as an attacker's would.
+    pub(super) fn wants_any(&self) -> bool {
+        let dials = self.session_dials().count();
         let (target, outbound) = (self.config.target_peers, self.n_outbound + dials);
         self.peers.len() + dials < target || outbound < self.config.outbound_min.min(target)
     }
 
+    fn session_dials(&self) -> impl Iterator<Item = &HostPort> {
+        let is_session = |plan: &&DialPlan| plan.purpose == Purpose::Session;
+        self.dials.values().filter(is_session).map(|plan| &plan.addr)
+    }
+
+    /// The buckets that lack sessions and in which somebody is known who may be dialled, and from
+    /// when on.
+    fn lacking(&self) -> impl Iterator<Item = (u8, Moment)> {
+        let bucket_of = |addr: &HostPort| self.buckets.of(self.book.get(addr)?.id?);
+        let dialled: Vec<u8> = self.session_dials().filter_map(bucket_of).collect();
+        let under_way = move |bucket| dialled.iter().filter(|found| **found == bucket).count();
+        let lacks = move |bucket| self.buckets.lacks(bucket, under_way(bucket));
+        self.book.due_in_buckets().filter(move |(bucket, _)| lacks(*bucket))
+    }
+
+    /// The bucket in which a session is most wanted of those in which one may be dialled now.
+    fn bucket_to_fill(&self, now: Moment) -> Option<u8> {
+        let due = self.lacking().filter(|(_, at)| *at <= now).map(|(bucket, _)| bucket);
+        due.min_by_key(|bucket| self.buckets.urgency(*bucket))
+    }
+
     /// Has the book leave alone the groups that have as many sessions as they may.
     fn spread(&mut self) {
+        // In a network of private addresses there is nothing to spread.
+        if self.book.n_groups() == 0 {
+            return;
+        }
         let full: Vec<Group> = self.diversity.full(self.book.n_groups()).cloned().collect();
         let now_free: Vec<Group> =
             self.book.held().filter(|group| !full.contains(group)).cloned().collect();

@@ -1,6 +1,6 @@
 //! What peers do: come, go, and tell addresses.
 
-use super::{Explorer, Output, Peer, is_full};
+use super::{Explorer, Output, Peer, is_code};
 use crate::{
     address::HostPort,
     clock::Moment,
@@ -22,12 +22,17 @@ impl Explorer {
             self.refresh.next = self.refresh.next.max(now + self.config.refresh_min);
         }
         let intake = Intake::new(&self.config, now);
-        let peer = Peer { intake, class: info.remote.class(), from: info.remote.ip() };
+        let is_dialled = info.direction == Direction::Outbound;
+        let peer = Peer { intake, class: info.remote.class(), from: info.remote.ip(), is_dialled };
         let is_new = self.peers.insert(info.id, peer).is_none();
-        if is_new && info.direction == Direction::Outbound {
+        if is_new {
+            self.buckets.began(info.id);
+        }
+        if is_new && is_dialled {
             self.n_outbound += 1;
             self.diversity.begun(&info.remote);
         }
+        self.may_have_come_back(now, info.id);
         self.book.connected(info.id);
         self.changed();
         if let Some(observed) = &info.observed {
@@ -50,14 +55,21 @@ impl Explorer {
     ) {
         if let Some(mut peer) = self.peers.remove(&info.id) {
             out.extend(peer.intake.note(info.id, now, true).map(Output::Note));
+            self.buckets.ended(info.id);
             if info.direction == Direction::Outbound {
                 self.n_outbound = self.n_outbound.saturating_sub(1);
                 self.diversity.ended(&info.remote);
             }
         }
-        self.book.disconnected(info.id, now, now.since(info.since));
+        let is_surplus = is_code(reason, &CloseReason::Surplus);
+        self.spared(info.id, is_surplus);
+        if is_surplus {
+            self.parted(now, info.id);
+        } else {
+            self.book.disconnected(info.id, now, now.since(info.since));
+        }
         // A full node answers the hello first, so that its refusal ends what was a session.
-        if info.direction == Direction::Outbound && is_full(reason) {
+        if info.direction == Direction::Outbound && is_code(reason, &CloseReason::Full) {
             for addr in self.book.addresses_of(info.id) {
                 self.turned_away(now, &addr);
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DialPlan, DialResult, Explorer, Output, Proof, Via, is_full};
+use super::{DialPlan, DialResult, Explorer, Output, Proof, Via, is_code};
 use crate::{
     address::HostPort,
     clock::Moment,
@@ -20,6 +20,12 @@ use crate::{
 
 /// How long an address is left alone when this machine could not dial it.
 const LOCAL_PAUSE: Duration = Duration::from_secs(5);
+
+/// The shortest time between two times that all lost addresses are tried again soon.
+const RECALL_PAUSE: Duration = Duration::from_secs(60);
+
+/// Over how long these dials are spread.
+const RECALL_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a node that said it is full is left alone.
 const FULL_PAUSE: Duration = Duration::from_secs(600);
@@ -77,7 +83,7 @@ impl Explorer {
             Some(proof) => {
                 self.prove(now, addr, &proof, out);
                 match end {
-                    Some((reason, _)) if is_duplicate(&reason) => {
+                    Some((reason, _)) if is_code(&reason, &CloseReason::Duplicate) => {
                         self.note(now, Kind::Duplicate, &reason, addr, answered, out);
                         None
                     }
@@ -117,6 +123,7 @@ impl Explorer {
     }
 
     fn prove(&mut self, now: Moment, addr: &HostPort, proof: &Proof, out: &mut Vec<Output>) {
+        self.may_have_come_back(now, proof.id);
         let news = self.book.proven(addr, proof.id, now);
         self.changed();
         if let Some(local) = &proof.local {
@@ -205,7 +212,7 @@ impl Explorer {
         // The operator, who named it, will want to know.
         let bootstrap = self.book.get(addr).is_some_and(Entry::is_bootstrap);
         out.push(Output::Note(if bootstrap { note.number("bootstrap", 1) } else { note }));
-        if answered.is_some() && is_full(reason) {
+        if answered.is_some() && is_code(reason, &CloseReason::Full) {
             return self.turned_away(now, addr);
         }
         // What this machine lacks says nothing about the address.
@@ -234,10 +241,34 @@ impl Explorer {
         out.push(Output::Note(note.addr(addr.clone())));
     }
 
-    /// The node there has no room: it is left alone for a while.
+    /// A node that could not be reached for a while is there again. If it was a part of the network
+    /// that was cut off, and not only that node, then others are as well: all that were lost may be
+    /// dialled soon, in place of after the long pauses that they had come to.
+    pub(super) fn may_have_come_back(&mut self, now: Moment, id: NodeId) {
+        if now >= self.next_recall && self.book.is_long_lost(id) {
+            self.next_recall = now + RECALL_PAUSE;
+            self.book.recall_lost(now, RECALL_WITHIN);
+            self.refresh.pause = self.config.refresh_min;
+            self.refresh.next = self.refresh.next.min(now + self.config.refresh_min);
+        }
+    }
+
+    /// A session ended that neither side needs. Nothing speaks against the node, but there is no hurry
+    /// to meet it again.
+    pub(super) fn parted(&mut self, now: Moment, id: NodeId) {
+        self.book.parted(id);
+        for addr in self.book.addresses_of(id) {
+            let until = now + jittered(FULL_PAUSE, &mut self.rng);
+            self.book.postpone(&addr, until);
+        }
+    }
+
+    /// The node there has no room: it is left alone for a while. A first contact that is needed is
+    /// asked again sooner; a network whose nodes all ask the same one would be its heaviest load.
     pub(super) fn turned_away(&mut self, now: Moment, addr: &HostPort) {
         let bootstrap = self.book.get(addr).is_some_and(Entry::is_bootstrap);
-        let pause = if bootstrap { self.config.bootstrap_retry_max } else { FULL_PAUSE };
+        let is_needed = bootstrap && self.peers.len() < self.config.target_peers;
+        let pause = if is_needed { self.config.bootstrap_retry_max } else { FULL_PAUSE };
         let until = now + jittered(pause, &mut self.rng);
         self.book.postpone(addr, until);
     }
@@ -246,15 +277,6 @@ impl Explorer {
 /// Whether this node refused who answered, since it expected another.
 fn is_another(end: Option<&(CloseReason, String)>) -> bool {
     matches!(end, Some((CloseReason::WrongNode, _)))
-}
-
-/// Whether the dial led to a node that there is a session with already.
-fn is_duplicate(reason: &CloseReason) -> bool {
-    match reason {
-        CloseReason::Duplicate => true,
-        CloseReason::Peer(code) => &**code == "duplicate",
-        _ => false,
-    }
 }
 
 /// Whether an answered dial that ended so did what it was made for.

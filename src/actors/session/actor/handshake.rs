@@ -13,12 +13,12 @@ use crate::{
     peer::{Channel, Direction},
     proto::{
         credentials::Established,
-        explorer::{Proof, Via},
+        explorer::{FIRST_QUESTION, Proof, Via},
     },
     reason::CloseReason,
     secure::SecureStream,
     transport::Transport,
-    wire::{Encoded, Hello},
+    wire::{ATTACH, Encoded, Hello},
 };
 
 /// What a connection's bytes go through, as its transport, its origin and this node say.
@@ -53,7 +53,7 @@ impl Session {
             return self.close(now, reason, detail);
         }
         if self.origin.direction == Direction::Outbound {
-            self.reply(&self.hello());
+            self.say_hello();
         }
     }
 
@@ -74,16 +74,18 @@ impl Session {
         self.end(now, reason, error.to_string(), Farewell::None);
     }
 
-    fn hello(&self) -> Encoded {
+    fn say_hello(&mut self) {
         let Origin { purpose, remote, local, .. } = &self.origin;
         let established = self.established.as_deref();
         let member = established.and_then(|known| self.link.proof_of_membership(known));
-        self.env.hello.encode(*purpose, remote, local.as_ref(), member)
+        let (hello, said) = self.env.hello.encode(*purpose, remote, local.as_ref(), member);
+        self.tags_said = said;
+        self.reply(&hello);
     }
 
-    pub(super) fn answer_hello(&self) {
+    pub(super) fn answer_hello(&mut self) {
         if self.origin.direction == Direction::Inbound {
-            self.reply(&self.hello());
+            self.say_hello();
         }
     }
 
@@ -97,6 +99,9 @@ impl Session {
             return self.close(now, reason, detail);
         }
         self.proof = Some(self.proof_of(hello.nodeid));
+        if hello.features.iter().any(|feature| feature == ATTACH) {
+            self.outbox.allow_attachments();
+        }
         if let Some(handle) = &self.handle {
             self.peer = Some(PeerHandle::new(hello.nodeid, self.id, handle.clone()));
         }
@@ -135,9 +140,12 @@ impl Session {
             return;
         }
         self.link.admit(now);
+        let question = Encoded::getaddr_near(self.env.me, FIRST_QUESTION);
         let own = announce.map(|addr| Encoded::addr(&[(addr.clone(), self.env.me)]));
-        let lines: Vec<Encoded> = own.into_iter().chain([Encoded::GETADDR]).collect();
+        let lines: Vec<Encoded> = own.into_iter().chain([question]).collect();
         self.reply(&Encoded::concat(&lines));
+        // From here on the registry's directory has the session, and it hears of changes like all.
+        self.env.hello.tags().catch_up(self.tags_said, &self.outbox);
         // The first ping is due at once.
         self.tick(now, false);
         if let Some(dial) = self.origin.dial.take() {

@@ -1,0 +1,124 @@
+//! Messages to everybody: signs and publishes them, checks and passes on those of others, and hands
+//! over those whose topic an actor has subscribed to.
+//!
+//! Owns the [`Plumtree`](crate::proto::plumtree::Plumtree) machine. Takes the peers' messages
+//! `gossip`, `ihave`, `graft` and `prune`.
+
+mod actor;
+mod messages;
+mod subscribers;
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use bytes::Bytes;
+
+pub use self::messages::{
+    BroadcastStats, PublishError, Published, SubscribeError, Topic, TopicError,
+};
+use self::{
+    actor::Gossiper,
+    messages::{Count, Gossip, Graft, Ihave, Prune, Publish, Stop},
+    subscribers::Subscribers,
+};
+use super::{Overlay, OverlayConfig, inbox::InboxLimits};
+use crate::{NodeHandle, PeerMessage, ids::MessageId, wire::EncodeError};
+
+/// The feature of a hello whose speaker passes broadcasts on.
+pub const GOSSIP: &str = "gossip";
+
+/// The way to the gossiper.
+#[derive(Debug)]
+pub(super) struct Handle {
+    gossiper: Addr<Gossiper>,
+    subscribers: Arc<Subscribers>,
+    inbox: InboxLimits,
+}
+
+impl Handle {
+    pub(super) async fn start(node: &NodeHandle, config: &OverlayConfig) -> Self {
+        let subscribers = Arc::new(Subscribers::default());
+        let gossiper = Gossiper::new(node.clone(), subscribers.clone(), config.gossip).start();
+        node.subscribe(gossiper.clone().recipient()).await;
+        // A node that has just been started has no other actor for these.
+        let registered = node
+            .register::<Gossip>(gossiper.clone().recipient())
+            .and_then(|()| node.register::<Ihave>(gossiper.clone().recipient()))
+            .and_then(|()| node.register::<Graft>(gossiper.clone().recipient()))
+            .and_then(|()| node.register::<Prune>(gossiper.clone().recipient()));
+        if let Err(error) = registered {
+            tracing::error!(%error, "messages to everybody are not passed on");
+        }
+        Self { gossiper, subscribers, inbox: config.inbox }
+    }
+
+    pub(super) async fn stats(&self) -> BroadcastStats {
+        self.gossiper.send(Count).await.unwrap_or_default()
+    }
+
+    pub(super) async fn stop(&self) {
+        if let Err(gone) = self.gossiper.send(Stop).await {
+            tracing::debug!(%gone, "already ended");
+        }
+    }
+}
+
+impl Overlay {
+    /// Publishes a message to every node that has subscribed to its topic, this one aside. Its id.
+    ///
+    /// Each node gets it at most once. Who is cut off for less than the time that messages are kept
+    /// ([`GossipConfig::keep_for`](crate::proto::plumtree::GossipConfig::keep_for)), or joins within
+    /// it, gets it late; there is no word of who got it.
+    ///
+    /// # Errors
+    /// It was not published, and why.
+    pub async fn publish<M: PeerMessage>(
+        &self,
+        topic: &Topic,
+        message: &M,
+    ) -> Result<MessageId, PublishError> {
+        self.publish_with(topic, message, Bytes::new()).await
+    }
+
+    /// Publishes a message with bytes that go along with it, together somewhat less than
+    /// [`MAX_ATTACHMENT`](crate::wire::MAX_ATTACHMENT).
+    ///
+    /// # Errors
+    /// It was not published, and why.
+    pub async fn publish_with<M: PeerMessage>(
+        &self,
+        topic: &Topic,
+        message: &M,
+        attachment: Bytes,
+    ) -> Result<MessageId, PublishError> {
+        let encoded = message.encode().map_err(|error| match error {
+            EncodeError::TooLarge(_) | EncodeError::AttachmentTooLarge(_) => PublishError::TooLarge,
+            EncodeError::NotAnObject(_) => PublishError::NotEncodable,
+        })?;
+        let line = encoded.bytes();
+        let line = line.slice(..line.len().saturating_sub(1));
+        let publish = Publish { topic: topic.clone(), line, attachment };
+        let published = self.inner.gossip.gossiper.send(publish).await;
+        published.unwrap_or(Err(PublishError::Stopped))
+    }
+
+    /// Has the messages of type `M` that other nodes publish on a topic handed to an actor, from now
+    /// on. Any number of actors may subscribe to one topic. What waits for each is bounded by
+    /// [`OverlayConfig::inbox`]; it misses what comes beyond that, which is counted and noted.
+    ///
+    /// # Errors
+    /// The msgtype cannot be published, or there are too many subscriptions (4,096).
+    pub fn subscribe<M: PeerMessage>(
+        &self,
+        topic: &Topic,
+        actor: Recipient<Published<M>>,
+    ) -> Result<(), SubscribeError> {
+        let Handle { subscribers, inbox, .. } = &self.inner.gossip;
+        subscribers.add(topic, actor, *inbox)
+    }
+
+    /// Ends every subscription to a topic. The node goes on passing its messages on.
+    pub fn unsubscribe(&self, topic: &Topic) {
+        self.inner.gossip.subscribers.remove(topic);
+    }
+}

@@ -1,0 +1,142 @@
+//! An overlay over the sessions that a node has: messages to any node, whether it is a peer or not.
+//!
+//! An extension: actors on the public API of the crate. The core does not know it. [`Overlay::start`]
+//! starts a node with it.
+//!
+//! * **To one** ([`Overlay::send`]): a message goes from session to session towards the node it is
+//!   for, also to one that nobody can dial, and its outcome comes back. The type is a
+//!   [`PeerMessage`], as for a peer; its actor takes it as [`Routed`].
+//!
+//! * **To everybody** ([`Overlay::publish`]): a message goes to each node once, along a tree that
+//!   follows from the ids; actors take it as [`Published`], by its [`Topic`].
+//!
+//! What is sent is signed with the node's key and, for one node, sealed for that node's
+//! ([`envelope`]), so those who pass it on can neither read nor alter it.
+//!
+//! ```
+//! use peerage::{
+//!     Node, PeerMessage,
+//!     overlay::{Overlay, OverlayConfig, Routed},
+//!     testkit::Probe,
+//! };
+//!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Note {
+//!     text: String,
+//! }
+//!
+//! impl PeerMessage for Note {
+//!     const MSGTYPE: &'static str = "note";
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! actix_rt::System::new().block_on(async {
+//!     let first = Node::builder().listen("127.0.0.1:0".parse()?);
+//!     let first = Overlay::start(first, OverlayConfig::default()).await?;
+//!     let notes = Probe::<Routed<Note>>::start();
+//!     first.register(notes.recipient())?;
+//!
+//!     let contact = first.node().listen_addrs()[0].clone();
+//!     let second = Overlay::start(Node::builder(), OverlayConfig::default()).await?;
+//!     second.node().dial(contact).await?;
+//!
+//!     let delivered = second.send(first.id(), &Note { text: "hello".into() }).await?;
+//!     assert!(delivered.hops == 1 && delivered.sealed);
+//!     let note = notes.expect().await;
+//!     assert!(note.message.text == "hello" && note.from == second.id() && note.proven);
+//!     second.stop().await;
+//!     first.stop().await;
+//!     Ok(())
+//! })
+//! # }
+//! ```
+
+mod config;
+pub mod envelope;
+mod gossip;
+pub mod inbox;
+mod routing;
+
+use std::sync::Arc;
+
+pub use self::{
+    config::{MAX_TIMEOUT, OverlayConfig, RoutingConfig},
+    gossip::{BroadcastStats, GOSSIP, PublishError, Published, SubscribeError, Topic, TopicError},
+    routing::{Delivered, Delivery, ROUTE, Routed, RoutingStats, Undelivered},
+};
+pub use crate::proto::plumtree::GossipConfig;
+use crate::{
+    NodeHandle,
+    ids::NodeId,
+    node::{NodeBuilder, StartError},
+    transport::Transport,
+};
+
+#[cfg(doc)]
+use crate::PeerMessage;
+
+/// A running node with its overlay. Clones are handles of the same node; dropping them all leaves it
+/// running.
+#[derive(Debug, Clone)]
+pub struct Overlay {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    node: NodeHandle,
+    routing: routing::Handle,
+    gossip: gossip::Handle,
+}
+
+/// What was done so far, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OverlayStats {
+    /// Messages to one node.
+    pub routing: RoutingStats,
+    /// Messages to everybody.
+    pub broadcast: BroadcastStats,
+}
+
+impl Overlay {
+    /// Starts a node that says in its hello what it can do, and the overlay's actors.
+    ///
+    /// # Errors
+    /// The configuration cannot work, or the node does not start. Nothing was left running.
+    pub async fn start<T: Transport + Unpin>(
+        builder: NodeBuilder<T>,
+        config: OverlayConfig,
+    ) -> Result<Self, StartError> {
+        config.validate()?;
+        let node = builder.feature(ROUTE).feature(GOSSIP).start().await?;
+        let routing = routing::Handle::start(&node, &config).await;
+        let gossip = gossip::Handle::start(&node, &config).await;
+        Ok(Self { inner: Arc::new(Inner { node, routing, gossip }) })
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> &NodeHandle {
+        &self.inner.node
+    }
+
+    /// The node's id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.inner.node.id()
+    }
+
+    /// What was done so far. All zeros when the overlay has stopped.
+    pub async fn stats(&self) -> OverlayStats {
+        let Inner { routing, gossip, .. } = &*self.inner;
+        OverlayStats { routing: routing.stats().await, broadcast: gossip.stats().await }
+    }
+
+    /// Stops the overlay's actors, then the node ([`NodeHandle::stop`]). Whoever waits for an outcome
+    /// is told [`Undelivered::Stopped`].
+    pub async fn stop(&self) {
+        self.inner.routing.stop().await;
+        self.inner.gossip.stop().await;
+        self.inner.node.stop().await;
+    }
+}

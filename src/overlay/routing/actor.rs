@@ -1,0 +1,235 @@
+//! The shell of the [`Routing`] machine. What comes for this node is in `arriving`, what goes from it
+//! in `sending`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use actix::prelude::*;
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    ROUTE,
+    arriving::Answer,
+    messages::{Count, Outgoing, RoutingStats, Stop},
+    sending::Pending,
+    takers::Takers,
+};
+use crate::{
+    NodeHandle, PeerEvent, PeerHandle, Received, SendError,
+    clock::Moment,
+    identity::PublicKey,
+    ids::{MessageId, NodeId},
+    overlay::RoutingConfig,
+    proto::{
+        keys::Keys,
+        replay::Replay,
+        routing::{Head, Outcome, Output, Reply, Routing},
+    },
+};
+
+/// After so many messages of peers, others of the thread get their turn.
+const YIELD_EVERY: usize = 64;
+
+/// The router.
+#[derive(Debug)]
+pub(super) struct Router {
+    pub(super) node: NodeHandle,
+    pub(super) config: RoutingConfig,
+    pub(super) rng: ChaCha8Rng,
+    // What decides.
+    pub(super) machine: Routing,
+    pub(super) outputs: Vec<Output>,
+    pub(super) taken: Replay<(NodeId, MessageId), Answer>,
+    pub(super) keys: Keys<Outgoing>,
+    // Who is there.
+    pub(super) peers: BTreeMap<NodeId, Peer>,
+    pub(super) takers: Arc<Takers>,
+    /// What waits for an outcome.
+    pub(super) pending: BTreeMap<MessageId, Pending>,
+    pub(super) stats: RoutingStats,
+    /// Messages of peers handled since the start.
+    handled: usize,
+    timer: Option<(Moment, SpawnHandle)>,
+}
+
+/// What the router knows of a peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    handle: PeerHandle,
+    /// The key that its connection has proven.
+    pub(super) key: Option<PublicKey>,
+}
+
+impl Router {
+    pub(super) fn new(node: NodeHandle, takers: Arc<Takers>, config: &RoutingConfig) -> Self {
+        Self {
+            config: *config,
+            rng: node.rng(),
+            machine: Routing::new(node.id(), config.trails),
+            outputs: Vec::new(),
+            taken: Replay::new(config.taken),
+            keys: Keys::new(config.known_keys),
+            peers: BTreeMap::new(),
+            takers,
+            pending: BTreeMap::new(),
+            stats: RoutingStats::default(),
+            handled: 0,
+            timer: None,
+            node,
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.node.clock().now()
+    }
+
+    /// Does what the machine wants done, which may lead to more, then sets the timer to what it wants
+    /// next.
+    pub(super) fn apply(&mut self, now: Moment, ctx: &mut Context<Self>) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        while !outputs.is_empty() {
+            for output in outputs.drain(..) {
+                self.act(now, output);
+            }
+            std::mem::swap(&mut outputs, &mut self.outputs);
+        }
+        // The room is kept for the next message.
+        self.outputs = outputs;
+        self.arm(ctx);
+    }
+
+    fn act(&mut self, now: Moment, output: Output) {
+        match output {
+            Output::Forward { to, head, body } => {
+                let Some(peer) = self.peers.get(&to) else {
+                    let out = &mut self.outputs;
+                    return self.machine.not_sent(to, head.id, body, Outcome::NoRoute, out);
+                };
+                let sent = peer.handle.send_with(&head, body.clone());
+                let failure = match sent {
+                    Ok(()) => return,
+                    Err(SendError::OutboxFull) => Outcome::Busy,
+                    Err(_) => Outcome::NoRoute,
+                };
+                self.machine.not_sent(to, head.id, body, failure, &mut self.outputs);
+            }
+            Output::Reply { to, reply } => self.answer(to, &reply),
+            Output::Deliver { via, head, body } => self.arrived(now, via, &head, body),
+            Output::Done(reply) => self.done(now, reply),
+        }
+    }
+
+    /// Tells a peer what became of a message. What cannot be sent is lost: the origin asks again, or
+    /// its time is up.
+    pub(super) fn answer(&mut self, to: NodeId, reply: &Reply) {
+        let sent = self.peers.get(&to).map(|peer| peer.handle.send(reply));
+        if sent != Some(Ok(())) {
+            self.stats.lost += 1;
+        }
+    }
+
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let due = self.machine.deadline();
+        // An earlier timer is left to fire: it finds nothing due and sets the later one.
+        let Some(due) = due.filter(|due| self.timer.is_none_or(|(armed, _)| *due < armed)) else {
+            return;
+        };
+        if let Some((_, timer)) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        let timer = ctx.run_later(self.node.clock().until(due), |router, ctx| {
+            router.timer = None;
+            let now = router.now();
+            router.machine.tick(now, &mut router.outputs);
+            router.apply(now, ctx);
+        });
+        self.timer = Some((due, timer));
+    }
+
+    /// An actix mailbox is drained before timers and other tasks of the thread get their turn;
+    /// sessions of other threads could keep it full for ever.
+    fn give_way(&mut self, ctx: &mut Context<Self>) {
+        self.handled = self.handled.wrapping_add(1);
+        if self.handled.is_multiple_of(YIELD_EVERY) {
+            ctx.wait(tokio::task::yield_now().into_actor(self));
+        }
+    }
+}
+
+impl Actor for Router {
+    type Context = Context<Self>;
+}
+
+impl Handler<PeerEvent> for Router {
+    type Result = ();
+
+    fn handle(&mut self, event: PeerEvent, ctx: &mut Context<Self>) {
+        let now = self.now();
+        match event {
+            PeerEvent::Up(peer) => {
+                let id = peer.info.id;
+                let key = peer.info.channel.key.filter(|key| key.node_id() == id);
+                if peer.info.features.iter().any(|feature| feature == ROUTE)
+                    && peer.handle.takes_attachments()
+                {
+                    self.machine.up(id);
+                }
+                self.peers.insert(id, Peer { handle: peer.handle, key });
+            }
+            // Who it is and what it can do stays the same.
+            PeerEvent::Changed(_) => return,
+            PeerEvent::Down { peer, .. } => {
+                self.peers.remove(&peer.info.id);
+                self.machine.down(now, peer.info.id, &mut self.outputs);
+            }
+        }
+        self.apply(now, ctx);
+    }
+}
+
+impl Handler<Received<Head>> for Router {
+    type Result = ();
+
+    fn handle(&mut self, received: Received<Head>, ctx: &mut Context<Self>) {
+        let (now, via) = (self.now(), received.sender());
+        // A peer's `Up` comes before its messages. What comes after its `Down` nobody waits for.
+        if !self.peers.contains_key(&via) {
+            return;
+        }
+        let Received { message: head, attachment: body, .. } = received;
+        self.machine.arrived(now, via, head, body, &mut self.outputs);
+        self.apply(now, ctx);
+        self.give_way(ctx);
+    }
+}
+
+impl Handler<Received<Reply>> for Router {
+    type Result = ();
+
+    fn handle(&mut self, received: Received<Reply>, ctx: &mut Context<Self>) {
+        let (now, from) = (self.now(), received.sender());
+        let (reply, is_true) = self.judge(now, from, received.message);
+        self.machine.replied(now, from, reply, is_true, &mut self.outputs);
+        self.apply(now, ctx);
+        self.give_way(ctx);
+    }
+}
+
+impl Handler<Count> for Router {
+    type Result = RoutingStats;
+
+    fn handle(&mut self, _: Count, _: &mut Context<Self>) -> RoutingStats {
+        let (_, trails) = self.machine.under_way();
+        let (relayed, waiting) = (self.machine.counts(), self.pending.len());
+        RoutingStats { relayed, waiting, trails, ..self.stats }
+    }
+}
+
+impl Handler<Stop> for Router {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        // Whoever waits is told by the end of what it waits for.
+        self.pending.clear();
+        ctx.stop();
+    }
+}
