@@ -15,6 +15,7 @@ mod gossipsub;
 #[allow(dead_code, reason = "shared with the other benchmark, which uses more of it")]
 #[path = "../../net/measure.rs"]
 mod measure;
+mod overlay;
 mod parent;
 mod plan;
 mod table;

@@ -7,6 +7,8 @@ use clap::{Args, ValueEnum};
 /// One way for a message to reach all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Contender {
+    /// peerage with its overlay, joined through one bootstrap node.
+    Peerage,
     /// gossipsub, each node joined to a handful of others by the bench, which knows all addresses.
     #[value(name = "gossipsub-handful")]
     Handful,
@@ -22,6 +24,7 @@ impl Contender {
     /// What the table calls it.
     pub(crate) const fn title(self) -> &'static str {
         match self {
+            Self::Peerage => "peerage",
             Self::Handful => "gossipsub, a handful of links",
             Self::All => "gossipsub, linked to all",
             Self::Kad => "gossipsub, one bootstrap and Kademlia",
