@@ -166,8 +166,14 @@ impl Chatter {
             Ok(id) => id,
             Err(_) => match known.iter().filter(is_meant).collect::<Vec<_>>()[..] {
                 [(id, _)] => *id,
-                [] => return Ok(println!("* nobody has been heard of by that name or id")),
-                _ => return Ok(println!("* that may be several: /who tells their ids")),
+                [] => {
+                    println!("* nobody has been heard of by that name or id");
+                    return Ok(());
+                }
+                _ => {
+                    println!("* that may be several: /who tells their ids");
+                    return Ok(());
+                }
             },
         };
         match self.overlay.send(id, &self.chat(text)).await {
