@@ -120,7 +120,7 @@ async fn row(apart: bool) -> Result<[Overlay; NODES]> {
         one.node().dial(addr.clone()).await?;
     }
     met(&row).await?;
-    row.try_into().map_err(|_| "more nodes than keys".into())
+    row.try_into().or(Err("more nodes than keys".into()))
 }
 
 /// Waits until every node has the peers that it should, and no more.
