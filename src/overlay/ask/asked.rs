@@ -76,9 +76,6 @@ impl<Q: Question> Asked<Q> {
 
     /// A question that nobody asked, for tests that play the overlay: proven, from one step away and
     /// without an end. What it is answered with, or the reason why not, is received behind it.
-    ///
-    /// # Panics
-    /// The one who answers does if the answer does not survive the wire.
     #[must_use]
     pub fn mock(question: Q, from: NodeId) -> (Self, oneshot::Receiver<Said<Q>>) {
         let (sender, receiver) = oneshot::channel();
