@@ -24,6 +24,7 @@ pub mod dialer;
 pub mod discovery;
 pub mod journal;
 pub mod listener;
+pub mod pace;
 pub mod registry;
 pub mod session;
 pub mod vital;

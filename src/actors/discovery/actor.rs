@@ -13,6 +13,7 @@ use crate::{
     actors::{
         dialer::{Dial, Resolve},
         journal::JournalPort,
+        pace::{Alarm, Turns},
         registry::{Announce, BootstrapResolved, Elsewhere, PeerEvent, Stop},
         session::PeerHandle,
         vital::Vital,
@@ -28,9 +29,6 @@ use crate::{
     },
     reason::CloseReason,
 };
-
-/// After so many messages of peers, others of the thread get their turn.
-const YIELD_EVERY: usize = 64;
 
 /// How long a node that stops waits for its addresses to be kept.
 const LAST_SAVE: Duration = Duration::from_secs(1);
@@ -67,21 +65,19 @@ pub struct Discovery {
     peers: BTreeMap<NodeId, PeerHandle>,
     /// Who waits for a dial of an address.
     waiting: BTreeMap<HostPort, Vec<oneshot::Sender<Result<NodeId, DialError>>>>,
-    /// Messages of peers handled since the start.
-    handled: usize,
+    turns: Turns,
     // What is kept.
     save_interval: Duration,
     /// The changes that the store has and has not answered for.
     saving: Option<Vec<AddressChange>>,
-    // The timer.
-    timer: Option<(Moment, SpawnHandle)>,
+    alarm: Alarm,
     _vital: Option<Vital>,
 }
 
 impl Discovery {
     /// Discovery over this machine, starting from these first contacts.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         explorer: Explorer,
         bootstrap: Vec<Bootstrap>,
         save_interval: Duration,
@@ -97,10 +93,10 @@ impl Discovery {
             ports,
             peers: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            handled: 0,
+            turns: Turns::default(),
             save_interval,
             saving: None,
-            timer: None,
+            alarm: Alarm::default(),
             _vital: vital,
         }
     }
@@ -134,20 +130,12 @@ impl Discovery {
 
     fn arm(&mut self, now: Moment, ctx: &mut Context<Self>) {
         let due = self.explorer.deadline(now);
-        // An earlier timer is left to fire: it finds nothing due and sets the later one.
-        let Some(due) = due.filter(|due| self.timer.is_none_or(|(armed, _)| *due < armed)) else {
-            return;
-        };
-        if let Some((_, timer)) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        let timer = ctx.run_later(self.clock.until(due), |discovery, ctx| {
-            discovery.timer = None;
+        self.alarm.set(self.clock, due, ctx, |discovery, ctx| {
+            discovery.alarm.rang();
             let now = discovery.clock.now();
             discovery.explorer.tick(now, &mut discovery.outputs);
             discovery.apply(now, ctx);
         });
-        self.timer = Some((due, timer));
     }
 
     /// Has the store keep what has changed, and again after a pause.
@@ -236,12 +224,7 @@ impl Handler<FromPeer> for Discovery {
             }
         }
         drop(credit);
-        // An actix mailbox is drained before timers and other tasks of the thread get their turn;
-        // sessions of other threads could keep it full for ever.
-        self.handled = self.handled.wrapping_add(1);
-        if self.handled.is_multiple_of(YIELD_EVERY) {
-            ctx.wait(tokio::task::yield_now().into_actor(self));
-        }
+        self.turns.took(ctx);
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     NodeHandle,
+    actors::pace::Alarm,
     clock::Moment,
     ids::NodeId,
     overlay::Routed,
@@ -25,7 +26,7 @@ pub(super) struct Pollster {
     carrier: Box<dyn Carrier>,
     surveys: Surveys<Box<dyn Sink>>,
     stats: AskingStats,
-    timer: Option<(Moment, SpawnHandle)>,
+    alarm: Alarm,
 }
 
 impl Pollster {
@@ -36,7 +37,7 @@ impl Pollster {
             carrier,
             surveys: Surveys::new(config.nodes, rate),
             stats: AskingStats::default(),
-            timer: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -88,23 +89,15 @@ impl Pollster {
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let due = self.surveys.deadline();
-        // An earlier timer is left to fire: it finds nothing due and sets the later one.
-        let Some(due) = due.filter(|due| self.timer.is_none_or(|(armed, _)| *due < armed)) else {
-            return;
-        };
-        if let Some((_, timer)) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        let timer = ctx.run_later(self.node.clock().until(due), |pollster, ctx| {
-            pollster.timer = None;
+        let (clock, due) = (self.node.clock(), self.surveys.deadline());
+        self.alarm.set(clock, due, ctx, |pollster, ctx| {
+            pollster.alarm.rang();
             let now = pollster.now();
             while let Some((sink, account)) = pollster.surveys.pop_due(now) {
                 pollster.end(sink, account);
             }
             pollster.arm(ctx);
         });
-        self.timer = Some((due, timer));
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     NodeHandle,
+    actors::pace::Alarm,
     clock::Moment,
     overlay::{Delivery, Published, Undelivered},
     proto::{
@@ -29,7 +30,7 @@ pub(super) struct Respondent {
     owed: Owed<Words>,
     due: Vec<Due<Words>>,
     stats: AnsweringStats,
-    timer: Option<(Moment, SpawnHandle)>,
+    alarm: Alarm,
 }
 
 impl Respondent {
@@ -42,7 +43,7 @@ impl Respondent {
         let AskConfig { receipt_after, spread, owed, .. } = *config;
         let owed = Owed::new(owed, Pace { receipt_after, spread }, node.rng());
         let (due, stats) = (Vec::new(), AnsweringStats::default());
-        Self { node, carrier, responders, owed, due, stats, timer: None }
+        Self { node, carrier, responders, owed, due, stats, alarm: Alarm::default() }
     }
 
     fn now(&self) -> Moment {
@@ -124,19 +125,11 @@ impl Respondent {
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let due = self.owed.deadline();
-        // An earlier timer is left to fire: it finds nothing due and sets the later one.
-        let Some(due) = due.filter(|due| self.timer.is_none_or(|(armed, _)| *due < armed)) else {
-            return;
-        };
-        if let Some((_, timer)) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        let timer = ctx.run_later(self.node.clock().until(due), |respondent, ctx| {
-            respondent.timer = None;
+        let (clock, due) = (self.node.clock(), self.owed.deadline());
+        self.alarm.set(clock, due, ctx, |respondent, ctx| {
+            respondent.alarm.rang();
             respondent.apply(ctx);
         });
-        self.timer = Some((due, timer));
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     CloseReason, NodeHandle, PeerEvent, PeerHandle, PeerMessage, Received, SendError,
+    actors::pace::{Alarm, Turns},
     clock::Moment,
     ids::{MessageId, NodeId},
     overlay::envelope::{Letter, Purpose, SIGNED_OVERHEAD, gossip_id, made_at},
@@ -28,9 +29,6 @@ use crate::{
     },
     wire::{Encoded, MAX_ATTACHMENT},
 };
-
-/// After so many messages of peers, others of the thread get their turn.
-const YIELD_EVERY: usize = 64;
 
 /// Notes about what subscribers missed or could not read, which anybody in the network can cause: so
 /// many at once, then one a second.
@@ -55,9 +53,8 @@ pub(super) struct Gossiper {
     subscribers: Arc<Subscribers>,
     stats: BroadcastStats,
     notes: TokenBucket,
-    /// Messages of peers handled since the start.
-    handled: usize,
-    timer: Option<(Moment, SpawnHandle)>,
+    turns: Turns,
+    alarm: Alarm,
 }
 
 impl Gossiper {
@@ -76,8 +73,8 @@ impl Gossiper {
             subscribers,
             stats: BroadcastStats::default(),
             notes: TokenBucket::new(NOTES, 1, now),
-            handled: 0,
-            timer: None,
+            turns: Turns::default(),
+            alarm: Alarm::default(),
             node,
         }
     }
@@ -205,36 +202,19 @@ impl Gossiper {
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let due = self.machine.deadline();
-        // An earlier timer is left to fire: it finds nothing due and sets the later one.
-        let Some(due) = due.filter(|due| self.timer.is_none_or(|(armed, _)| *due < armed)) else {
-            return;
-        };
-        if let Some((_, timer)) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        let timer = ctx.run_later(self.node.clock().until(due), |gossiper, ctx| {
-            gossiper.timer = None;
+        let (clock, due) = (self.node.clock(), self.machine.deadline());
+        self.alarm.set(clock, due, ctx, |gossiper, ctx| {
+            gossiper.alarm.rang();
             let now = gossiper.now();
             gossiper.machine.tick(now, &mut gossiper.outputs);
             gossiper.apply(now, ctx);
         });
-        self.timer = Some((due, timer));
     }
 
     /// Whether a peer's message counts. Its `Up` comes before its messages; what comes after its
     /// `Down` is nobody's.
     fn is_neighbour(&self, peer: NodeId) -> bool {
         self.peers.contains_key(&peer)
-    }
-
-    /// An actix mailbox is drained before timers and other tasks of the thread get their turn;
-    /// sessions of other threads could keep it full for ever.
-    fn give_way(&mut self, ctx: &mut Context<Self>) {
-        self.handled = self.handled.wrapping_add(1);
-        if self.handled.is_multiple_of(YIELD_EVERY) {
-            ctx.wait(tokio::task::yield_now().into_actor(self));
-        }
     }
 }
 
@@ -276,7 +256,7 @@ impl Handler<Received<Gossip>> for Gossiper {
         if self.is_neighbour(from.id()) {
             self.take_in(now, from, message, attachment);
             self.apply(now, ctx);
-            self.give_way(ctx);
+            self.turns.took(ctx);
         }
     }
 }
@@ -293,7 +273,7 @@ impl Handler<Received<Ihave>> for Gossiper {
             self.machine.announced(now, from, ids);
         }
         self.apply(now, ctx);
-        self.give_way(ctx);
+        self.turns.took(ctx);
     }
 }
 
@@ -304,7 +284,7 @@ impl Handler<Received<Graft>> for Gossiper {
         let (now, from) = (self.now(), received.sender());
         self.machine.asked(now, from, &received.message.ids, &mut self.outputs);
         self.apply(now, ctx);
-        self.give_way(ctx);
+        self.turns.took(ctx);
     }
 }
 
@@ -314,7 +294,7 @@ impl Handler<Received<Prune>> for Gossiper {
     fn handle(&mut self, received: Received<Prune>, ctx: &mut Context<Self>) {
         let (now, from) = (self.now(), received.sender());
         self.machine.pruned(now, from);
-        self.give_way(ctx);
+        self.turns.took(ctx);
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     NodeHandle, PeerEvent, PeerHandle, Received, SendError,
+    actors::pace::{Alarm, Turns},
     clock::Moment,
     identity::PublicKey,
     ids::{MessageId, NodeId},
@@ -25,9 +26,6 @@ use crate::{
         routing::{Head, Outcome, Output, Reply, Routing},
     },
 };
-
-/// After so many messages of peers, others of the thread get their turn.
-const YIELD_EVERY: usize = 64;
 
 /// The router.
 #[derive(Debug)]
@@ -46,9 +44,8 @@ pub(super) struct Router {
     /// What waits for an outcome.
     pub(super) pending: BTreeMap<MessageId, Pending>,
     pub(super) stats: RoutingStats,
-    /// Messages of peers handled since the start.
-    handled: usize,
-    timer: Option<(Moment, SpawnHandle)>,
+    turns: Turns,
+    alarm: Alarm,
 }
 
 /// What the router knows of a peer.
@@ -72,8 +69,8 @@ impl Router {
             takers,
             pending: BTreeMap::new(),
             stats: RoutingStats::default(),
-            handled: 0,
-            timer: None,
+            turns: Turns::default(),
+            alarm: Alarm::default(),
             node,
         }
     }
@@ -128,30 +125,13 @@ impl Router {
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let due = self.machine.deadline();
-        // An earlier timer is left to fire: it finds nothing due and sets the later one.
-        let Some(due) = due.filter(|due| self.timer.is_none_or(|(armed, _)| *due < armed)) else {
-            return;
-        };
-        if let Some((_, timer)) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        let timer = ctx.run_later(self.node.clock().until(due), |router, ctx| {
-            router.timer = None;
+        let (clock, due) = (self.node.clock(), self.machine.deadline());
+        self.alarm.set(clock, due, ctx, |router, ctx| {
+            router.alarm.rang();
             let now = router.now();
             router.machine.tick(now, &mut router.outputs);
             router.apply(now, ctx);
         });
-        self.timer = Some((due, timer));
-    }
-
-    /// An actix mailbox is drained before timers and other tasks of the thread get their turn;
-    /// sessions of other threads could keep it full for ever.
-    fn give_way(&mut self, ctx: &mut Context<Self>) {
-        self.handled = self.handled.wrapping_add(1);
-        if self.handled.is_multiple_of(YIELD_EVERY) {
-            ctx.wait(tokio::task::yield_now().into_actor(self));
-        }
     }
 }
 
@@ -198,7 +178,7 @@ impl Handler<Received<Head>> for Router {
         let Received { message: head, attachment: body, .. } = received;
         self.machine.arrived(now, via, head, body, &mut self.outputs);
         self.apply(now, ctx);
-        self.give_way(ctx);
+        self.turns.took(ctx);
     }
 }
 
@@ -210,7 +190,7 @@ impl Handler<Received<Reply>> for Router {
         let (reply, is_true) = self.judge(now, from, received.message);
         self.machine.replied(now, from, reply, is_true, &mut self.outputs);
         self.apply(now, ctx);
-        self.give_way(ctx);
+        self.turns.took(ctx);
     }
 }
 
