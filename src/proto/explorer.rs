@@ -3,7 +3,8 @@
 //! Owns the address book, the allowances of each peer, the schedule of dials and of questions, and
 //! what is held against whom. Does not connect, resolve or send: it says what is to be done, as
 //! [`Output`]. Whom to dial is chosen in `choice`, whom to ask in `lookups`, whom to part with in
-//! `sparing`, what peers bring is in `events`, what follows from a dial in `outcome`, what others are told in `telling`.
+//! `sparing`, what peers bring is in `events`, what follows from a dial in `outcome`, what others
+//! are told in `telling`.
 
 mod choice;
 mod events;

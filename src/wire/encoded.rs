@@ -146,6 +146,12 @@ impl Encoded {
         &self.line
     }
 
+    /// The line without its newline, as it stands inside another message. Shares the bytes.
+    #[must_use]
+    pub fn inner_line(&self) -> Bytes {
+        self.line.slice(..self.line.len().saturating_sub(1))
+    }
+
     /// The bytes behind the line; empty if there are none.
     #[must_use]
     pub const fn attachment(&self) -> &Bytes {

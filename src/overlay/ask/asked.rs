@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use super::messages::{Settled, code, without_newline};
+use super::messages::{Settled, code};
 use crate::{
     clock::Moment,
     extension::{PeerMessage, RegisterError, check_msgtype},
@@ -55,7 +55,7 @@ impl<Q: Question> Asked<Q> {
     pub fn answer(mut self, answer: &Q::Answer) -> Result<(), EncodeError> {
         match answer.encode() {
             Ok(encoded) => {
-                self.replier.settle(Settled::Answer(without_newline(&encoded)));
+                self.replier.settle(Settled::Answer(encoded.inner_line()));
                 Ok(())
             }
             Err(error) => {

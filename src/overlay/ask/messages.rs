@@ -16,7 +16,7 @@ use crate::{
         routing::MAX_WHY,
         survey::Ending,
     },
-    wire::{Encoded, Tags},
+    wire::Tags,
 };
 
 /// On the wire: a question to many. The question itself is the attachment, as its type's line.
@@ -97,15 +97,9 @@ impl Words {
 
     fn new(told: &Told, answer: Bytes) -> Self {
         // A short object always encodes; one that did not would be refused as `bad-payload`.
-        let line = told.encode().map(|encoded| without_newline(&encoded)).unwrap_or_default();
+        let line = told.encode().map(|encoded| encoded.inner_line()).unwrap_or_default();
         Self { line, answer }
     }
-}
-
-/// A message's line as it stands inside another message.
-pub(super) fn without_newline(encoded: &Encoded) -> Bytes {
-    let line = encoded.bytes();
-    line.slice(..line.len().saturating_sub(1))
 }
 
 /// What an actor makes of a question.

@@ -26,7 +26,7 @@ pub use self::{
 };
 use self::{
     asked::Responders,
-    messages::{Ask, Begin, CountAnswering, CountAsking, Stop, Told, without_newline},
+    messages::{Ask, Begin, CountAnswering, CountAsking, Stop, Told},
     pollster::Pollster,
     respondent::Respondent,
 };
@@ -125,7 +125,7 @@ impl Handle {
             id,
             tags: audience.tags().clone(),
             limit,
-            question: without_newline(&encoded),
+            question: encoded.inner_line(),
             sink: Box::new(sink),
         });
         Ok(answers)

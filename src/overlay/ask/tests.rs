@@ -669,7 +669,7 @@ fn the_examples_in_the_protocol_are_these_messages() {
         } else {
             serde_json::from_str::<Told>(line).unwrap().encode()
         };
-        assert_eq!(without_newline(&encoded.unwrap()), line);
+        assert_eq!(encoded.unwrap().inner_line(), line);
         n += 1;
     }
     assert_eq!(n, 5);

@@ -73,8 +73,7 @@ impl Handle {
             EncodeError::TooLarge(_) | EncodeError::AttachmentTooLarge(_) => PublishError::TooLarge,
             EncodeError::NotAnObject(_) => PublishError::NotEncodable,
         })?;
-        let line = encoded.bytes();
-        let line = line.slice(..line.len().saturating_sub(1));
+        let line = encoded.inner_line();
         let publish = Publish { topic: topic.clone(), line, attachment };
         let published = self.gossiper.send(publish).await;
         published.unwrap_or(Err(PublishError::Stopped))

@@ -134,9 +134,7 @@ impl Overlay {
             EncodeError::TooLarge(_) | EncodeError::AttachmentTooLarge(_) => Undelivered::TooLarge,
             EncodeError::NotAnObject(_) => Undelivered::NotEncodable,
         })?;
-        let line = encoded.bytes();
-        let line = line.slice(..line.len().saturating_sub(1));
-        self.inner.routing.send(to, line, attachment).await
+        self.inner.routing.send(to, encoded.inner_line(), attachment).await
     }
 }
 
