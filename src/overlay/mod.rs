@@ -54,6 +54,7 @@
 //! ```
 
 mod ask;
+mod by_msgtype;
 mod config;
 pub mod envelope;
 mod gossip;

@@ -1,19 +1,20 @@
 //! What comes to the actors that answer.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use bytes::Bytes;
-use parking_lot::RwLock;
-use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::messages::{Settled, code};
 use crate::{
     clock::Moment,
-    extension::{PeerMessage, RegisterError, check_msgtype},
+    extension::{PeerMessage, RegisterError},
     ids::NodeId,
-    overlay::inbox::{Inbox, InboxLimits, Permit},
+    overlay::{
+        by_msgtype::{ByMsgtype, Registered, msgtype_of},
+        inbox::{Inbox, InboxLimits, Permit},
+    },
     wire::EncodeError,
 };
 
@@ -144,14 +145,12 @@ pub(super) struct Arriving {
 }
 
 /// One msgtype's way to its actor.
-trait Responder: Send + Sync {
+trait Responder: Registered {
     fn hand(
         &self,
         arriving: &Arriving,
         then: Box<dyn FnOnce(Settled) + Send>,
     ) -> Result<(), NotHanded>;
-
-    fn is_alive(&self) -> bool;
 }
 
 struct Typed<Q: Send + 'static> {
@@ -175,23 +174,17 @@ impl<Q: Question> Responder for Typed<Q> {
         self.to.do_send(Asked { question, from, proven, hops, until, replier });
         Ok(())
     }
+}
 
+impl<Q: Question> Registered for Typed<Q> {
     fn is_alive(&self) -> bool {
         self.to.connected()
     }
 }
 
-#[derive(Deserialize)]
-struct Named<'a> {
-    #[serde(borrow)]
-    msgtype: Cow<'a, str>,
-}
-
-/// Which actor answers what. Written when one is registered, read by the respondent.
-#[derive(Default)]
-pub(super) struct Responders {
-    by_msgtype: RwLock<BTreeMap<&'static str, Arc<dyn Responder>>>,
-}
+/// Which actor answers what.
+#[derive(Debug, Default)]
+pub(super) struct Responders(ByMsgtype<dyn Responder>);
 
 impl Responders {
     pub(super) fn register<Q: Question>(
@@ -199,14 +192,7 @@ impl Responders {
         to: Recipient<Asked<Q>>,
         limits: InboxLimits,
     ) -> Result<(), RegisterError> {
-        check_msgtype(Q::MSGTYPE)?;
-        let mut responders = self.by_msgtype.write();
-        if responders.get(Q::MSGTYPE).is_some_and(|responder| responder.is_alive()) {
-            return Err(RegisterError::Taken);
-        }
-        responders.insert(Q::MSGTYPE, Arc::new(Typed { to, inbox: Inbox::new(limits) }));
-        drop(responders);
-        Ok(())
+        self.0.register(Q::MSGTYPE, Arc::new(Typed { to, inbox: Inbox::new(limits) }))
     }
 
     /// Hands a question to its actor. Unless that fails, `then` is called exactly once, with what the
@@ -216,14 +202,7 @@ impl Responders {
         arriving: &Arriving,
         then: Box<dyn FnOnce(Settled) + Send>,
     ) -> Result<(), NotHanded> {
-        let Named { msgtype } = serde_json::from_slice(&arriving.line).or(Err("bad-payload"))?;
-        let responder = self.by_msgtype.read().get(&*msgtype).cloned();
-        responder.ok_or("nobody")?.hand(arriving, then)
-    }
-}
-
-impl fmt::Debug for Responders {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.by_msgtype.read().keys()).finish()
+        let msgtype = msgtype_of(&arriving.line).ok_or("bad-payload")?;
+        self.0.find(&msgtype).ok_or("nobody")?.hand(arriving, then)
     }
 }

@@ -1,7 +1,6 @@
 //! Which actors take which topics.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     fmt,
     sync::atomic::{AtomicBool, Ordering},
@@ -9,12 +8,12 @@ use std::{
 
 use actix::prelude::*;
 use parking_lot::RwLock;
-use serde::Deserialize;
 
 use super::messages::{Published, Source, SubscribeError, Topic};
 use crate::{
     extension::{PeerMessage, check_msgtype},
     overlay::{
+        by_msgtype::msgtype_of,
         envelope::Letter,
         inbox::{Inbox, InboxLimits},
     },
@@ -71,12 +70,6 @@ impl<M: PeerMessage> Subscriber for Typed<M> {
     }
 }
 
-#[derive(Deserialize)]
-struct Named<'a> {
-    #[serde(borrow)]
-    msgtype: Cow<'a, str>,
-}
-
 /// What became of a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Handed {
@@ -125,7 +118,7 @@ impl Subscribers {
         let mut handed = Handed::default();
         let by_topic = self.by_topic.read();
         let Some(subscribers) = by_topic.get(source.topic) else { return handed };
-        let Ok(Named { msgtype }) = serde_json::from_slice(&letter.line) else { return handed };
+        let Some(msgtype) = msgtype_of(&letter.line) else { return handed };
         let wanted =
             |subscriber: &dyn Subscriber| subscriber.msgtype() == msgtype && subscriber.is_alive();
         for subscriber in subscribers.iter().filter(|subscriber| wanted(&***subscriber)) {

@@ -1,25 +1,22 @@
 //! Which actor takes which messages for this node.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
+use std::sync::Arc;
 
 use actix::prelude::*;
-use parking_lot::RwLock;
-use serde::Deserialize;
 
 use super::messages::{Origin, Refusal, Routed};
 use crate::{
-    extension::{PeerMessage, RegisterError, check_msgtype},
+    extension::{PeerMessage, RegisterError},
     overlay::{
+        by_msgtype::{ByMsgtype, Registered, msgtype_of},
         envelope::Letter,
         inbox::{Inbox, InboxLimits},
     },
 };
 
 /// One msgtype's way to its actor.
-trait Taker: Send + Sync {
+trait Taker: Registered {
     fn take(&self, letter: &Letter, origin: &Origin) -> Result<(), Refusal>;
-
-    fn is_alive(&self) -> bool;
 }
 
 struct Typed<M: Send + 'static> {
@@ -38,23 +35,17 @@ impl<M: PeerMessage> Taker for Typed<M> {
         self.to.do_send(Routed::new(message, letter.attachment.clone(), origin, permit));
         Ok(())
     }
+}
 
+impl<M: PeerMessage> Registered for Typed<M> {
     fn is_alive(&self) -> bool {
         self.to.connected()
     }
 }
 
-#[derive(Deserialize)]
-struct Named<'a> {
-    #[serde(borrow)]
-    msgtype: Cow<'a, str>,
-}
-
-/// All of them. Written when an actor is registered, read by the router.
-#[derive(Default)]
-pub(super) struct Takers {
-    by_msgtype: RwLock<BTreeMap<&'static str, Arc<dyn Taker>>>,
-}
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Takers(ByMsgtype<dyn Taker>);
 
 impl Takers {
     pub(super) fn register<M: PeerMessage>(
@@ -62,27 +53,12 @@ impl Takers {
         to: Recipient<Routed<M>>,
         limits: InboxLimits,
     ) -> Result<(), RegisterError> {
-        check_msgtype(M::MSGTYPE)?;
-        let mut takers = self.by_msgtype.write();
-        if takers.get(M::MSGTYPE).is_some_and(|taker| taker.is_alive()) {
-            return Err(RegisterError::Taken);
-        }
-        takers.insert(M::MSGTYPE, Arc::new(Typed { to, inbox: Inbox::new(limits) }));
-        drop(takers);
-        Ok(())
+        self.0.register(M::MSGTYPE, Arc::new(Typed { to, inbox: Inbox::new(limits) }))
     }
 
     /// Hands a message to its actor.
     pub(super) fn take(&self, letter: &Letter, origin: &Origin) -> Result<(), Refusal> {
-        let named = serde_json::from_slice(&letter.line);
-        let Named { msgtype } = named.or(Err(Refusal::BadPayload))?;
-        let taker = self.by_msgtype.read().get(&*msgtype).cloned();
-        taker.ok_or(Refusal::Nobody)?.take(letter, origin)
-    }
-}
-
-impl fmt::Debug for Takers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.by_msgtype.read().keys()).finish()
+        let msgtype = msgtype_of(&letter.line).ok_or(Refusal::BadPayload)?;
+        self.0.find(&msgtype).ok_or(Refusal::Nobody)?.take(letter, origin)
     }
 }
