@@ -115,7 +115,8 @@ pub struct AddressBook {
     /// Groups whose addresses are not dialled for now.
     held: BTreeSet<Group>,
     connected: BTreeSet<NodeId>,
-    queues: BTreeSet<(Line, Moment, HostPort)>,
+    /// Those that wait to be dialled, by line and then by time.
+    queues: BTreeMap<Line, BTreeSet<(Moment, HostPort)>>,
     /// Cold addresses by their last success, longest silent first.
     cold: BTreeSet<(Moment, HostPort)>,
     cold_groups: BTreeMap<Group, BTreeSet<(Moment, HostPort)>>,
@@ -153,7 +154,7 @@ impl AddressBook {
             groups: BTreeMap::new(),
             held: BTreeSet::new(),
             connected: BTreeSet::new(),
-            queues: BTreeSet::new(),
+            queues: BTreeMap::new(),
             cold: BTreeSet::new(),
             cold_groups: BTreeMap::new(),
             tests: BTreeMap::new(),

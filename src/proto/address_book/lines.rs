@@ -5,7 +5,7 @@
 
 use rand::{Rng, seq::IteratorRandom};
 
-use super::{AddressBook, Queue, min_address, near::proven_id};
+use super::{AddressBook, Queue, near::proven_id};
 use crate::{
     address::{Class, Group, HostPort},
     clock::Moment,
@@ -97,9 +97,7 @@ impl AddressBook {
     }
 
     fn waiting(&self, line: Line) -> impl Iterator<Item = (Moment, &HostPort)> {
-        let start = (line, Moment::ZERO, min_address());
-        let waiting = self.queues.range(start..).take_while(move |(found, ..)| *found == line);
-        waiting.map(|(_, at, addr)| (*at, addr))
+        self.queues.get(&line).into_iter().flatten().map(|(at, addr)| (*at, addr))
     }
 
     /// Marks the addresses in the tables whose time has come.
@@ -110,7 +108,9 @@ impl AddressBook {
                 |book: &Self| book.waiting(line).next().map(|(at, addr)| (at, addr.clone()));
             while let Some((at, addr)) = first(self).filter(|(at, _)| *at <= now) {
                 let place = self.entries.get(&addr).map(|entry| entry.place);
-                self.queues.remove(&(line, at, addr));
+                if let Some(waiting) = self.queues.get_mut(&line) {
+                    waiting.remove(&(at, addr));
+                }
                 match place {
                     Some(Place::New(slot)) => self.new.ready(slot),
                     Some(Place::Tried(slot)) => self.tried.ready(slot),
@@ -187,8 +187,8 @@ impl AddressBook {
                 Place::Tried(slot) => self.tried.unready(slot),
                 Place::Given | Place::Cold => false,
             };
-            if !was_ready {
-                self.queues.remove(&(line, entry.next_try, addr.clone()));
+            if !was_ready && let Some(waiting) = self.queues.get_mut(&line) {
+                waiting.remove(&(entry.next_try, addr.clone()));
             }
         }
         if let (true, Some(proven)) = (entry.is_cold(), entry.proven) {
@@ -230,7 +230,8 @@ impl AddressBook {
                     self.tried.ready(slot);
                 }
                 Place::New(_) | Place::Tried(_) | Place::Given | Place::Cold => {
-                    self.queues.insert((line, entry.next_try, addr.clone()));
+                    let waiting = self.queues.entry(line).or_default();
+                    waiting.insert((entry.next_try, addr.clone()));
                 }
             }
         }

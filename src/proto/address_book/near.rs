@@ -16,10 +16,16 @@ use crate::{
 const PICK_FROM: usize = 64;
 
 impl AddressBook {
-    /// The buckets in which addresses are known that may be dialled for a session, and when the
-    /// first of each may be (in the past if now), the farthest bucket first.
-    pub fn due_in_buckets(&self) -> impl Iterator<Item = (u8, Moment)> {
-        self.by_bucket.iter().filter_map(|(bucket, addrs)| Some((*bucket, addrs.first()?.0)))
+    /// The buckets in which addresses are known that may be dialled for a session, now or later; the
+    /// farthest bucket first.
+    pub fn buckets_to_dial(&self) -> impl Iterator<Item = u8> {
+        self.by_bucket.keys().copied()
+    }
+
+    /// When the first address of a bucket may be dialled for a session; in the past if now.
+    #[must_use]
+    pub fn due_in(&self, bucket: u8) -> Option<Moment> {
+        self.by_bucket.get(&bucket)?.first().map(|(at, _)| *at)
     }
 
     /// One of the addresses of a bucket that may be dialled now: a proven one if there is any, for

@@ -243,7 +243,9 @@ impl Explorer {
         let dialled: Vec<u8> = self.session_dials().filter_map(bucket_of).collect();
         let under_way = move |bucket| dialled.iter().filter(|found| **found == bucket).count();
         let lacks = move |bucket| self.buckets.lacks(bucket, under_way(bucket));
-        self.book.due_in_buckets().filter(move |(bucket, _)| lacks(*bucket))
+        // Most buckets lack none, and what waits in them is not looked at.
+        let lacking = self.book.buckets_to_dial().filter(move |bucket| lacks(*bucket));
+        lacking.filter_map(|bucket| Some((bucket, self.book.due_in(bucket)?)))
     }
 
     /// The bucket in which a session is most wanted of those in which one may be dialled now.

@@ -43,7 +43,7 @@ impl Explorer {
             out.push(Output::Send(*id, Encoded::GETADDR));
         }
         let nearest = self.buckets.nearest().unwrap_or(0);
-        let known: Vec<u8> = self.book.due_in_buckets().map(|(bucket, _)| bucket).collect();
+        let known: Vec<u8> = self.book.buckets_to_dial().collect();
         let is_dry = |bucket: &u8| self.buckets.lacks(*bucket, 0) && !known.contains(bucket);
         let mut dry: Vec<u8> = (0..=nearest).filter(is_dry).collect();
         dry.sort_by_key(|bucket| self.buckets.urgency(*bucket));
