@@ -365,7 +365,10 @@ fn check(book: &AddressBook) -> Result<(), TestCaseError> {
     let (mut n_new, mut n_tried, mut n_given, mut n_cold) = (0, 0, 0, 0);
     for (addr, entry) in book.iter() {
         if let Some(line) = book.line_of(addr, entry) {
-            let waits = book.queues.get(&line).is_some_and(|waiting| waiting.contains(&(entry.next_try, addr.clone())));
+            let waits = book
+                .queues
+                .get(&line)
+                .is_some_and(|waiting| waiting.contains(&(entry.next_try, addr.clone())));
             if !waits {
                 prop_assert!(matches!(line, Line::New | Line::Tried) && entry.next_try <= book.now);
             }
@@ -391,7 +394,12 @@ fn check(book: &AddressBook) -> Result<(), TestCaseError> {
             }
         }
     }
-    prop_assert_eq!(queued, book.queues.values().map(BTreeSet::len).sum::<usize>() + book.new.n_ready() + book.tried.n_ready());
+    prop_assert_eq!(
+        queued,
+        book.queues.values().map(BTreeSet::len).sum::<usize>()
+            + book.new.n_ready()
+            + book.tried.n_ready()
+    );
     let counted = (book.new.iter().count(), book.tried.iter().count(), book.n_given);
     prop_assert_eq!((n_new, n_tried, n_given), counted);
     prop_assert_eq!(n_cold, book.cold.len());
