@@ -57,8 +57,11 @@ impl Series {
         Self { action, from, every, left: u64::try_from(times).unwrap_or(u64::MAX), done: 0 }
     }
 
+    /// In whole milliseconds, as the simulated clock goes: more than a thousand a second come several
+    /// at a time, and not one in each millisecond for longer than they should.
     fn next(&self) -> Option<Duration> {
-        (self.left > 0).then(|| self.from.saturating_add(self.every.saturating_mul(self.done)))
+        let at = self.from.saturating_add(self.every.saturating_mul(self.done));
+        (self.left > 0).then(|| Duration::new(at.as_secs(), at.subsec_millis() * 1_000_000))
     }
 }
 
@@ -186,25 +189,38 @@ mod tests {
 
     #[test]
     fn what_befalls_the_network_comes_at_its_time() {
-        // All have joined after 118 microseconds.
+        // All have joined after 118 microseconds, which is not yet a millisecond.
         let text = "nodes = 60\njoin-rate = 500000\nfor = \"10s\"\n\
             [[churn]]\nfrom = \"1s\"\nfor = \"2s\"\nshare-per-minute = 1\n\
             [[kill]]\nat = \"4s\"\nshare = 0.5\nprobes = 2\n\
             [[partition]]\nat = \"6s\"\nfor = \"1s\"";
         let seen: Vec<_> = all(text).into_iter().skip(60).collect();
-        let late = |n| ms(n) + Duration::from_micros(118);
         let expected = [
-            (late(1000), Action::ChurnBegins),
-            (late(1000), Action::Replace(0)),
-            (late(2000), Action::Replace(0)),
-            (late(3000), Action::ChurnEnds),
-            (late(4000), Action::Kill(0)),
-            (late(4000), Action::Probe(0)),
-            (late(4500), Action::Probe(0)),
-            (late(6000), Action::Split(0)),
-            (late(7000), Action::Heal(0)),
-            (late(10_000), Action::End),
+            (ms(1000), Action::ChurnBegins),
+            (ms(1000), Action::Replace(0)),
+            (ms(2000), Action::Replace(0)),
+            (ms(3000), Action::ChurnEnds),
+            (ms(4000), Action::Kill(0)),
+            (ms(4000), Action::Probe(0)),
+            (ms(4500), Action::Probe(0)),
+            (ms(6000), Action::Split(0)),
+            (ms(7000), Action::Heal(0)),
+            (ms(10_000), Action::End),
         ];
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn five_thousand_probes_are_sent_within_the_second_after_a_kill() {
+        let text = "nodes = 2\njoin-rate = 1000\nfor = \"9s\"\n\
+            [[kill]]\nat = \"4s\"\nshare = 0.5\nprobes = 5000";
+        let probes: Vec<_> = all(text)
+            .into_iter()
+            .filter_map(|(at, action)| (action == Action::Probe(0)).then_some(at))
+            .collect();
+        assert_eq!(probes.len(), 5000);
+        for (n, at) in probes.into_iter().enumerate() {
+            assert_eq!(at, ms(4001 + n as u64 / 5));
+        }
     }
 }
