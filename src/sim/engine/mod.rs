@@ -136,7 +136,10 @@ impl<'a> Run<'a> {
     /// The whole scenario, and the settling of what was published last.
     async fn all(&mut self, mut progress: impl FnMut(Progress)) {
         for (at, action) in Timeline::new(self.scenario) {
-            self.net.advance(at.saturating_sub(self.now())).await;
+            // Even no time at all would be slept as a millisecond.
+            if at > self.now() {
+                self.net.advance(at.saturating_sub(self.now())).await;
+            }
             self.act(action).await;
             if action == Action::Look {
                 progress(self.progress());
