@@ -116,7 +116,7 @@ pub use actors::{
 pub use address::{Bootstrap, HostPort};
 pub use config::{NodeConfig, Security};
 pub use data_dir::{DataDir, DataDirError, StoredKey};
-pub use extension::{PeerMessage, Received, RegisterError};
+pub use extension::{Batch, Parcel, PeerMessage, Received, RegisterError};
 pub use identity::{NetworkKey, NodeKey, PublicKey};
 pub use ids::{LinkId, NodeId};
 pub use node::{Node, NodeBuilder, NodeHandle, StartError};

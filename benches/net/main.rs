@@ -28,6 +28,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{bench::Bench, load::Plan, yardstick::Manner};
 
+/// What the program allocates with as well; the yardstick, too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[derive(Debug, Parser)]

@@ -25,7 +25,7 @@ use crate::{
     clock::Moment,
     outbox::Chunk,
     secure::SecureStream,
-    wire::{Line, LineSplitter, MAX_LINE},
+    wire::{Fields, Line, LineSplitter, MAX_LINE},
 };
 
 /// How much is read at once.
@@ -188,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         let mut chunk = bytes;
         self.take_attachment(session, now, &mut chunk);
         let turns = session.turns(now);
-        let mut taken = 0;
+        let (mut fields, mut taken) = (Fields::default(), 0);
         while session.may_read()
             && taken < turns
             && let Some(line) = self.lines.next(&mut chunk, session.line_limit())
@@ -198,9 +198,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
                 Line::TooLong => None,
             };
             // What has not come whole leaves nothing in the chunk, so that no line is looked for in it.
-            self.incoming = session.line(now, line, &mut chunk);
+            self.incoming = session.line(now, line, &mut fields, &mut chunk);
             taken += 1;
         }
+        session.hand_over(now);
         session.took_turns(taken);
         session.answer_pings();
         if !chunk.is_empty() && !session.is_closing() {
