@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use actix::prelude::*;
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
@@ -58,10 +59,11 @@ pub(super) struct Peer {
 
 impl Router {
     pub(super) fn new(node: NodeHandle, takers: Arc<Takers>, config: &RoutingConfig) -> Self {
+        let mut rng = node.rng();
         Self {
             config: *config,
-            rng: node.rng(),
-            machine: Routing::new(node.id(), config.trails),
+            machine: Routing::new(node.id(), config.trails, rng.random()),
+            rng,
             outputs: Vec::new(),
             taken: Replay::new(config.taken),
             keys: Keys::new(config.known_keys),

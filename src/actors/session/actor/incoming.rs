@@ -126,6 +126,8 @@ impl Session {
         };
         if let Err(error) = taken {
             let msgtype = open.route.msgtype();
+            // Those before it were fine.
+            self.hand_over(now);
             self.not_delivered(now, msgtype, error);
         }
     }

@@ -1,0 +1,328 @@
+//! Fifty nodes in one process: what a message to all of them costs for each delivery, against sending a frame
+//! of the same size over one session once.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use actix::prelude::*;
+use bytes::Bytes;
+use clap::Args;
+use peerage::{
+    NodeConfig, NodeKey, PeerHandle, PeerMessage, Received,
+    overlay::{Overlay, Published, Topic, envelope::SIGNED_OVERHEAD},
+};
+use rand::{Rng, seq::SliceRandom};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use super::BODY;
+use crate::{
+    Result,
+    measure::{self, Meter, Run, Usage},
+    node,
+};
+
+/// Nodes in the network, and those that a message is delivered to.
+const NODES: usize = 50;
+const OTHERS: usize = NODES - 1;
+
+/// How often a message is published. The frames that are compared with it are sent as many at a time.
+const PACE: Duration = Duration::from_millis(100);
+
+/// How long joining may take, how often it is looked, and how long the network settles then.
+const PATIENCE: Duration = Duration::from_secs(90);
+const LOOK: Duration = Duration::from_millis(50);
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// How long is measured beyond the last of them, for what follows from it, and how long those under way are
+/// waited for before that.
+const TAIL: Duration = Duration::from_secs(1);
+const STRAGGLERS: Duration = Duration::from_secs(5);
+
+/// How many signatures are made and checked to know what one costs.
+const SIGNATURES: u32 = 4000;
+
+/// What a run is told.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Plan {
+    #[arg(long)]
+    warmup: f64,
+    #[arg(long)]
+    secs: f64,
+}
+
+/// What a run has found: CPU time of the whole process in microseconds, what it uses when idle taken off.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Found {
+    /// For each delivery of a message to all.
+    pub(crate) delivery: f64,
+    /// For checking a signature, which each delivery does once.
+    pub(crate) verify: f64,
+    /// For making one, which each message needs once.
+    pub(crate) sign: f64,
+    /// For a frame of the same size, over each session in turn.
+    pub(crate) turn: f64,
+    /// The same over one session again and again.
+    pub(crate) hot: f64,
+    /// Of one core, when nothing is sent.
+    pub(crate) idle: f64,
+    /// Deliveries over what they should have been.
+    pub(crate) coverage: f64,
+    pub(crate) usage: Usage,
+}
+
+impl Found {
+    /// A delivery without its signatures.
+    pub(crate) fn bare(&self) -> f64 {
+        self.delivery - self.verify - self.sign / OTHERS as f64
+    }
+}
+
+impl Run for Found {
+    fn others_busy(&self) -> f64 {
+        self.usage.others_busy()
+    }
+}
+
+/// What goes to everybody; the rest goes along with it.
+#[derive(Debug, Serialize, Deserialize)]
+struct News {}
+
+impl PeerMessage for News {
+    const MSGTYPE: &'static str = "news";
+}
+
+/// What goes over one session: a line as long as that of a broadcast.
+#[derive(Debug, Serialize, Deserialize)]
+struct Frame {
+    pad: String,
+}
+
+impl PeerMessage for Frame {
+    const MSGTYPE: &'static str = "frame";
+}
+
+/// About as long as what stands in the line of a broadcast.
+const LINE_PAD: usize = 150;
+
+/// What has come, at all nodes together.
+#[derive(Debug, Default)]
+struct Arrivals {
+    count: Cell<u64>,
+    /// Tells of one frame that came.
+    frame: Notify,
+}
+
+/// Counts what comes.
+#[derive(Debug)]
+struct Counter(Rc<Arrivals>);
+
+impl Actor for Counter {
+    type Context = Context<Self>;
+}
+
+impl Handler<Published<News>> for Counter {
+    type Result = ();
+
+    fn handle(&mut self, _: Published<News>, _: &mut Context<Self>) {
+        self.0.count.update(|n| n + 1);
+    }
+}
+
+impl Handler<Received<Frame>> for Counter {
+    type Result = ();
+
+    fn handle(&mut self, _: Received<Frame>, _: &mut Context<Self>) {
+        self.0.count.update(|n| n + 1);
+        self.0.frame.notify_one();
+    }
+}
+
+pub(crate) fn run(plan: &Plan) -> Result<()> {
+    super::run(measured(*plan))
+}
+
+async fn measured(plan: Plan) -> Result<Found> {
+    let arrivals = Rc::new(Arrivals::default());
+    let (network, topic) = (network(&arrivals).await?, Topic::new("bench")?);
+    let mut rng = rand::rng();
+    let mut sessions = sessions(&network).await;
+    sessions.shuffle(&mut rng);
+    let (_pair, session) = pair(&arrivals).await?;
+    let origin = network.first().ok_or("no nodes")?;
+    let body: Bytes = (0..BODY).map(|_| rng.random()).collect();
+    let frame = Frame { pad: "x".repeat(LINE_PAD) };
+    let frame = frame.encode_with((0..BODY + SIGNED_OVERHEAD).map(|_| rng.random()).collect())?;
+
+    let mut at = 0;
+    let mut publish = async || {
+        origin.publish_with(&topic, &News {}, body.clone()).await?;
+        Ok(())
+    };
+    let mut in_turn = async || {
+        for session in sessions.iter().cycle().skip(at).take(OTHERS) {
+            session.send_encoded(&frame)?;
+        }
+        at = (at + OTHERS) % sessions.len();
+        Ok(())
+    };
+    let mut again = async || {
+        for _ in 0..OTHERS {
+            session.send_encoded(&frame)?;
+            arrivals.frame.notified().await;
+        }
+        Ok(())
+    };
+
+    paced(plan.warmup, &arrivals, &mut publish).await?;
+    paced(plan.warmup, &arrivals, &mut in_turn).await?;
+    let whole = Meter::start_alone()?;
+    let before = idle(plan.secs).await?;
+    let broadcast = paced(plan.secs, &arrivals, &mut publish).await?;
+    let turn = paced(plan.secs, &arrivals, &mut in_turn).await?;
+    // Of the frames before these one may have been told of.
+    let _told = tokio::time::timeout(LOOK, arrivals.frame.notified()).await;
+    let hot = paced(plan.secs, &arrivals, &mut again).await?;
+    let idle = f64::midpoint(before, idle(plan.secs).await?);
+    let usage = whole.read()?;
+    let [sign, verify] = signatures();
+    Ok(Found {
+        delivery: broadcast.each(idle),
+        verify,
+        sign,
+        turn: turn.each(idle),
+        hot: hot.each(idle),
+        idle,
+        coverage: broadcast.arrived as f64 / broadcast.expected as f64,
+        usage,
+    })
+}
+
+/// What a load has cost.
+#[derive(Debug)]
+struct Cost {
+    usage: Usage,
+    arrived: u64,
+    expected: u64,
+}
+
+impl Cost {
+    /// For each that arrived, in microseconds.
+    fn each(&self, idle: f64) -> f64 {
+        (self.usage.own - idle * self.usage.wall) * 1e6 / self.arrived as f64
+    }
+}
+
+/// Has [`OTHERS`] things sent at each tick, and waits until they have come.
+async fn paced(
+    secs: f64,
+    arrivals: &Arrivals,
+    send: &mut impl AsyncFnMut() -> Result<()>,
+) -> Result<Cost> {
+    let (begin, first) = (measure::now(), arrivals.count.get());
+    let meter = Meter::start_alone()?;
+    let mut ticks = interval(PACE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut expected = 0;
+    while begin.elapsed().as_secs_f64() < secs {
+        ticks.tick().await;
+        send().await?;
+        expected += OTHERS as u64;
+    }
+    let all = async {
+        while arrivals.count.get() < first + expected {
+            sleep(LOOK).await;
+        }
+    };
+    // What is still missing is missing in the figures, too.
+    drop(tokio::time::timeout(STRAGGLERS, all).await);
+    sleep(TAIL).await;
+    Ok(Cost { usage: meter.read()?, arrived: arrivals.count.get() - first, expected })
+}
+
+/// The share of one core that is used when nothing is sent.
+async fn idle(secs: f64) -> Result<f64> {
+    let meter = Meter::start_alone()?;
+    sleep(Duration::from_secs_f64(secs)).await;
+    let usage = meter.read()?;
+    Ok(usage.own / usage.wall)
+}
+
+/// What it takes to sign a message and to check that, in microseconds.
+fn signatures() -> [f64; 2] {
+    let key = NodeKey::generate(&mut rand::rng());
+    let message = vec![7; BODY + SIGNED_OVERHEAD];
+    let signature = key.sign(&message);
+    let each = |begin: Instant| begin.elapsed().as_secs_f64() * 1e6 / f64::from(SIGNATURES);
+    let begin = measure::now();
+    for _ in 0..SIGNATURES {
+        std::hint::black_box(key.sign(std::hint::black_box(&message)));
+    }
+    let sign = each(begin);
+    let begin = measure::now();
+    for _ in 0..SIGNATURES {
+        std::hint::black_box(key.public().verify(std::hint::black_box(&message), &signature));
+    }
+    [sign, each(begin)]
+}
+
+/// The nodes, each of which has found its peers, and listens to the topic.
+async fn network(arrivals: &Rc<Arrivals>) -> Result<Vec<Overlay>> {
+    let mut config =
+        NodeConfig { listen: vec!["127.0.0.1:0".parse()?], workers: 1, ..NodeConfig::default() };
+    let mut network = Vec::new();
+    for _ in 0..NODES {
+        let overlay = begin(config.clone(), arrivals).await?;
+        if config.bootstrap.is_empty() {
+            let first = overlay.node().listen_addrs().first().ok_or("a node does not listen")?;
+            config.bootstrap.push(first.clone().into());
+        }
+        network.push(overlay);
+    }
+    let wanted = config.discovery.target_peers.min(OTHERS);
+    let joined = async {
+        for overlay in &network {
+            while overlay.node().peers().await.len() < wanted {
+                sleep(LOOK).await;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, joined).await.or(Err("the nodes have not joined in time"))?;
+    sleep(SETTLE).await;
+    Ok(network)
+}
+
+async fn begin(config: NodeConfig, arrivals: &Rc<Arrivals>) -> Result<Overlay> {
+    let overlay = super::start(NodeKey::generate(&mut rand::rng()), config).await?;
+    let counter = Counter(Rc::clone(arrivals)).start();
+    overlay.subscribe::<News>(&Topic::new("bench")?, counter.clone().recipient())?;
+    overlay.node().register::<Frame>(counter.recipient())?;
+    Ok(overlay)
+}
+
+/// Both ends of all sessions.
+async fn sessions(network: &[Overlay]) -> Vec<PeerHandle> {
+    let mut sessions = Vec::new();
+    for overlay in network {
+        let node = overlay.node();
+        let peers = node.peers().await;
+        sessions.extend(peers.iter().filter_map(|peer| node.peer(peer.id)));
+    }
+    sessions
+}
+
+/// Two nodes that know only each other, and the session between them.
+async fn pair(arrivals: &Rc<Arrivals>) -> Result<([Overlay; 2], PeerHandle)> {
+    let pair = [begin(node::config(1)?, arrivals).await?, begin(node::config(1)?, arrivals).await?];
+    let [one, other] = &pair;
+    let addr = other.node().listen_addrs().first().ok_or("a node does not listen")?;
+    let id = one.node().dial(addr.clone()).await?;
+    let session = one.node().peer(id).ok_or("no session")?;
+    Ok((pair, session))
+}
