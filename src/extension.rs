@@ -277,6 +277,9 @@ impl<M: PeerMessage> Route for Typed<M> {
     }
 }
 
+/// Room that a batch has before it grows.
+const FEW: usize = 16;
+
 struct Batched<M: Send + 'static> {
     to: Recipient<Batch<M>>,
 }
@@ -302,7 +305,7 @@ impl<M: PeerMessage> Route for Batched<M> {
     }
 
     fn batch(&self) -> Option<Box<dyn Gather>> {
-        Some(Box::new(Gathering::<M> { to: self.to.clone(), parcels: Vec::new() }))
+        Some(Box::new(Gathering::<M> { to: self.to.clone(), parcels: Vec::with_capacity(FEW) }))
     }
 
     fn is_alive(&self) -> bool {

@@ -72,7 +72,8 @@
 //! # Where to look
 //!
 //! * [`Node`] and [`NodeHandle`]: start a node, and everything a program can ask of it.
-//! * [`PeerMessage`] and [`Received`]: messages of your own.
+//! * [`PeerMessage`] and [`Received`]: messages of your own; [`Batch`] if they come by the hundred
+//!   thousand.
 //! * [`PeerEvent`]: who comes and goes.
 //! * [`overlay`]: messages to any node, whether it is a peer or not.
 //! * [`sim`]: a network of real nodes in one process under a virtual clock, to test your actors in.

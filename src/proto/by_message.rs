@@ -38,6 +38,14 @@ pub struct ByMessage<T> {
     free: Vec<u32>,
 }
 
+/// What was found of an id.
+enum Looked {
+    /// The place of its entry, and where that is on the shelf.
+    Found(usize, usize),
+    /// It is not there, and would get this place.
+    Free(usize),
+}
+
 impl<T> ByMessage<T> {
     /// An empty table. It holds no memory until something is put in.
     #[must_use]
@@ -78,12 +86,16 @@ impl<T> ByMessage<T> {
 
     /// Puts in what is known of a message. What was known before.
     pub fn insert(&mut self, id: MessageId, value: T) -> Option<T> {
-        if let Some(known) = self.get_mut(&id) {
-            return Some(mem::replace(known, value));
-        }
         if 2 * (self.len() + 1) > self.places.len() {
             self.rebuild((2 * self.places.len()).max(FEWEST));
         }
+        let place = match self.look(&id)? {
+            Looked::Found(_, at) => {
+                let (_, known) = self.shelf.get_mut(at)?.as_mut()?;
+                return Some(mem::replace(known, value));
+            }
+            Looked::Free(place) => place,
+        };
         let at = self.free.pop().unwrap_or_else(|| {
             self.shelf.push(None);
             u32::try_from(self.shelf.len() - 1).unwrap_or(EMPTY)
@@ -91,7 +103,9 @@ impl<T> ByMessage<T> {
         if let Some(free) = self.shelf.get_mut(at as usize) {
             *free = Some((id, value));
         }
-        self.settle(&id, at);
+        if let Some(free) = self.places.get_mut(place) {
+            *free = at;
+        }
         None
     }
 
@@ -115,14 +129,22 @@ impl<T> ByMessage<T> {
 
     /// The place of a message's entry, and where that is on the shelf.
     fn find(&self, id: &MessageId) -> Option<(usize, usize)> {
+        match self.look(id)? {
+            Looked::Found(place, at) => Some((place, at)),
+            Looked::Free(_) => None,
+        }
+    }
+
+    /// None in a table without places.
+    fn look(&self, id: &MessageId) -> Option<Looked> {
         let mut place = self.home(id)?;
         loop {
             let at = *self.places.get(place)?;
             if at == EMPTY {
-                return None;
+                return Some(Looked::Free(place));
             }
             if self.shelf.get(at as usize)?.as_ref().is_some_and(|(known, _)| known == id) {
-                return Some((place, at as usize));
+                return Some(Looked::Found(place, at as usize));
             }
             place = self.after(place);
         }

@@ -259,9 +259,9 @@ impl<'a> Envelope<'a> {
         let (mut msgtype, mut attach) = (None, None);
         for (name, value) in flat.fields() {
             match (name, value) {
-                ("msgtype", Value::Text(text)) => msgtype = Some(Cow::Borrowed(text)),
-                ("attach", Value::Number(n)) => attach = Some(n),
-                ("msgtype" | "attach", _) => return None,
+                (b"msgtype", Value::Text(text)) => msgtype = Some(Cow::Borrowed(text)),
+                (b"attach", Value::Number(n)) => attach = Some(n),
+                (b"msgtype" | b"attach", _) => return None,
                 _ => {}
             }
         }

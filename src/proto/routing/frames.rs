@@ -43,12 +43,12 @@ impl Head {
         let (mut to, mut from, mut id, mut hops, mut key) = (None, None, None, None, false);
         for (name, value) in line.fields() {
             match (name, value) {
-                ("to", Value::Text(text)) => to = Some(text.parse().ok()?),
-                ("from", Value::Text(text)) => from = Some(text.parse().ok()?),
-                ("id", Value::Text(text)) => id = Some(text.parse().ok()?),
-                ("hops", Value::Number(n)) => hops = Some(u8::try_from(n).ok()?),
-                ("key", Value::Truth(is_key)) => key = is_key,
-                ("to" | "from" | "id" | "hops" | "key", _) => return None,
+                (b"to", Value::Text(text)) => to = Some(text.parse().ok()?),
+                (b"from", Value::Text(text)) => from = Some(text.parse().ok()?),
+                (b"id", Value::Text(text)) => id = Some(text.parse().ok()?),
+                (b"hops", Value::Number(n)) => hops = Some(u8::try_from(n).ok()?),
+                (b"key", Value::Truth(is_key)) => key = is_key,
+                (b"to" | b"from" | b"id" | b"hops" | b"key", _) => return None,
                 _ => {}
             }
         }
@@ -164,12 +164,12 @@ impl Reply {
         let (mut id, mut outcome, mut hops, mut proof) = (None, None, None, None);
         for (name, value) in line.fields() {
             match (name, value) {
-                ("id", Value::Text(text)) => id = Some(text.parse().ok()?),
-                ("outcome", Value::Text(code)) => outcome = Some(Outcome::of_code(code)),
-                ("hops", Value::Number(n)) => hops = Some(u8::try_from(n).ok()?),
-                ("proof", Value::Text(text)) => proof = Some(digits::read(text)?),
+                (b"id", Value::Text(text)) => id = Some(text.parse().ok()?),
+                (b"outcome", Value::Text(code)) => outcome = Some(Outcome::of_code(code)),
+                (b"hops", Value::Number(n)) => hops = Some(u8::try_from(n).ok()?),
+                (b"proof", Value::Text(text)) => proof = Some(digits::read(text)?),
                 // Refusals and keys are rare.
-                ("id" | "outcome" | "hops" | "proof" | "why" | "key", _) => return None,
+                (b"id" | b"outcome" | b"hops" | b"proof" | b"why" | b"key", _) => return None,
                 _ => {}
             }
         }

@@ -122,6 +122,8 @@ impl Trails {
     /// Ends a trail.
     pub(super) fn end(&mut self, id: &MessageId) -> Option<Trail> {
         let mut trail = self.by_id.remove(id)?;
+        // Most are answered in the order in which they came.
+        self.by_due.pop_front_if(|(_, first)| first == id);
         self.forget_body(&mut trail);
         self.part(trail.prev);
         Some(trail)
@@ -173,12 +175,6 @@ impl Trails {
 
     /// Keeps what is gone from outnumbering what is there.
     fn tidy(&mut self) {
-        while let Some((due, id)) = self.by_due.front() {
-            if self.is_current(*due, id) {
-                break;
-            }
-            self.by_due.pop_front();
-        }
         if self.by_due.len() > 2 * self.by_id.len() + 64 {
             let by_id = &self.by_id;
             self.by_due.retain(|(due, id)| by_id.get(id).is_some_and(|trail| trail.due == *due));

@@ -36,7 +36,7 @@ impl Incoming {
 }
 
 /// Where the messages of one msgtype go. Kept from one line to the next, as long as nothing else comes
-/// between them, and not beyond what was read at once.
+/// between them, and not beyond what is read in one go.
 pub(in crate::actors::session) struct Open {
     route: Arc<dyn Route>,
     /// If they are handed over together.
@@ -132,7 +132,7 @@ impl Session {
         }
     }
 
-    /// Hands over what has been gathered: at the end of what was read, and before anything else is done
+    /// Hands over what has been gathered: when the pipe goes on to write, and before anything else is done
     /// that comes after it.
     pub(in crate::actors::session) fn hand_over(&mut self, now: Moment) {
         let Some(Open { route, batch, cost }) = self.open.take() else { return };
