@@ -1,6 +1,7 @@
 //! Bytes as hex digits, without a detour: ids are read and written for every message that passes through.
 
 /// A digit's value; 16 for what is none.
+#[expect(clippy::indexing_slicing, reason = "done by the compiler")]
 const VALUES: [u8; 256] = {
     let mut values = [16; 256];
     let mut n = 0;
