@@ -475,6 +475,27 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_only_lent_is_copied_in_its_turn() {
+        let outbox = Outbox::new(100, 1 << 20);
+        outbox.allow_attachments();
+        let (line, long) = ([b'x'; 30], vec![b'y'; 20_000]);
+        let attachment = Bytes::from_static(&[7; 40]);
+        for (line, attachment) in
+            [(&line[..], &attachment), (&line[..], &Bytes::new()), (&long, &attachment)]
+        {
+            outbox.push_line(line, attachment).unwrap();
+        }
+        assert_eq!(outbox.state.lock().frames, 3);
+        let sizes = [take(&outbox), take(&outbox), take(&outbox)];
+        assert_eq!(sizes, [Some(100), Some(20_000), Some(40)]);
+        assert_eq!(take(&outbox), None);
+        let refuses = Outbox::new(1, 1 << 20);
+        assert_eq!(refuses.push_line(&line, &attachment), Err(SendError::NoAttachments));
+        refuses.push_line(&line, &Bytes::new()).unwrap();
+        assert_eq!(refuses.push_line(&line, &Bytes::new()), Err(SendError::OutboxFull));
+    }
+
+    #[test]
     fn an_empty_outbox_takes_what_is_larger_than_its_limit() {
         let outbox = Outbox::new(3, 1000);
         assert_eq!(outbox.push(&frame(1001)), Ok(()));

@@ -2,16 +2,17 @@
 //! of the same size over one session once.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
+    hint::black_box,
     rc::Rc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use actix::prelude::*;
 use bytes::Bytes;
 use clap::Args;
 use peerage::{
-    NodeConfig, NodeKey, PeerHandle, PeerMessage, Received,
+    NodeConfig, NodeKey, PeerHandle, PeerMessage, PublicKey, Received,
     overlay::{Overlay, Published, Topic, envelope::SIGNED_OVERHEAD},
 };
 use rand::{Rng, seq::SliceRandom};
@@ -32,9 +33,6 @@ use crate::{
 const NODES: usize = 50;
 const OTHERS: usize = NODES - 1;
 
-/// How often a message is published. The frames that are compared with it are sent as many at a time.
-const PACE: Duration = Duration::from_millis(100);
-
 /// How long joining may take, how often it is looked, and how long the network settles then.
 const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(50);
@@ -45,7 +43,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 const TAIL: Duration = Duration::from_secs(1);
 const STRAGGLERS: Duration = Duration::from_secs(5);
 
-/// How many signatures are made and checked to know what one costs.
+/// How many signatures are made to know what one costs.
 const SIGNATURES: u32 = 4000;
 
 /// What a run is told.
@@ -55,6 +53,10 @@ pub(crate) struct Plan {
     warmup: f64,
     #[arg(long)]
     secs: f64,
+    /// Messages published in a second. The frames that are compared with their deliveries are sent as many at
+    /// a time.
+    #[arg(long)]
+    rate: u32,
 }
 
 /// What a run has found: CPU time of the whole process in microseconds, what it uses when idle taken off.
@@ -62,7 +64,8 @@ pub(crate) struct Plan {
 pub(crate) struct Found {
     /// For each delivery of a message to all.
     pub(crate) delivery: f64,
-    /// For checking a signature, which each delivery does once.
+    /// For checking a signature, which each delivery does once: what a frame in turn costs more if whoever
+    /// gets it checks one.
     pub(crate) verify: f64,
     /// For making one, which each message needs once.
     pub(crate) sign: f64,
@@ -117,6 +120,30 @@ struct Arrivals {
     count: Cell<u64>,
     /// Tells of one frame that came.
     frame: Notify,
+    /// Whether whoever gets a frame checks a signature.
+    is_checking: Cell<bool>,
+    /// The signature.
+    signed: OnceCell<Signed>,
+}
+
+/// As many bytes as are signed of a broadcast.
+#[derive(Debug)]
+struct Signed {
+    key: PublicKey,
+    message: Vec<u8>,
+    signature: [u8; 64],
+}
+
+impl Signed {
+    fn new() -> Self {
+        let key = NodeKey::generate(&mut rand::rng());
+        let message = vec![7; BODY + SIGNED_OVERHEAD];
+        Self { key: key.public(), signature: key.sign(&message), message }
+    }
+
+    fn check(&self) {
+        assert!(self.key.verify(&self.message, &self.signature), "a signature does not fit");
+    }
 }
 
 /// Counts what comes.
@@ -139,6 +166,9 @@ impl Handler<Received<Frame>> for Counter {
     type Result = ();
 
     fn handle(&mut self, _: Received<Frame>, _: &mut Context<Self>) {
+        if self.0.is_checking.get() {
+            self.0.signed.get_or_init(Signed::new).check();
+        }
         self.0.count.update(|n| n + 1);
         self.0.frame.notify_one();
     }
@@ -183,21 +213,24 @@ async fn measured(plan: Plan) -> Result<Found> {
         Ok(())
     };
 
-    paced(plan.warmup, &arrivals, &mut publish).await?;
+    let pace = Duration::from_secs(1) / plan.rate;
+    let _warm = paced(plan.warmup, pace, &arrivals, &mut publish).await?;
     let whole = Meter::start_alone()?;
     let before = idle(plan.secs).await?;
-    let broadcast = paced(plan.secs, &arrivals, &mut publish).await?;
-    let turn = paced(plan.secs, &arrivals, &mut in_turn).await?;
+    let broadcast = paced(plan.secs, pace, &arrivals, &mut publish).await?;
+    let turn = paced(plan.secs, pace, &arrivals, &mut in_turn).await?;
+    arrivals.is_checking.set(true);
+    let checked = paced(plan.secs, pace, &arrivals, &mut in_turn).await?;
+    arrivals.is_checking.set(false);
     // Of the frames before these one may have been told of.
     let _told = tokio::time::timeout(LOOK, arrivals.frame.notified()).await;
-    let hot = paced(plan.secs, &arrivals, &mut again).await?;
+    let hot = paced(plan.secs, pace, &arrivals, &mut again).await?;
     let idle = f64::midpoint(before, idle(plan.secs).await?);
     let usage = whole.read()?;
-    let [sign, verify] = signatures();
     Ok(Found {
         delivery: broadcast.each(idle),
-        verify,
-        sign,
+        verify: checked.each(idle) - turn.each(idle),
+        sign: signing(),
         turn: turn.each(idle),
         hot: hot.each(idle),
         idle,
@@ -224,12 +257,13 @@ impl Cost {
 /// Has [`OTHERS`] things sent at each tick, and waits until they have come.
 async fn paced(
     secs: f64,
+    pace: Duration,
     arrivals: &Arrivals,
     send: &mut impl AsyncFnMut() -> Result<()>,
 ) -> Result<Cost> {
     let (begin, first) = (measure::now(), arrivals.count.get());
     let meter = Meter::start_alone()?;
-    let mut ticks = interval(PACE);
+    let mut ticks = interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut expected = 0;
     while begin.elapsed().as_secs_f64() < secs {
@@ -256,22 +290,15 @@ async fn idle(secs: f64) -> Result<f64> {
     Ok(usage.own / usage.wall)
 }
 
-/// What it takes to sign a message and to check that, in microseconds.
-fn signatures() -> [f64; 2] {
+/// What it takes to sign a message, in microseconds.
+fn signing() -> f64 {
     let key = NodeKey::generate(&mut rand::rng());
     let message = vec![7; BODY + SIGNED_OVERHEAD];
-    let signature = key.sign(&message);
-    let each = |begin: Instant| begin.elapsed().as_secs_f64() * 1e6 / f64::from(SIGNATURES);
     let begin = measure::now();
     for _ in 0..SIGNATURES {
-        std::hint::black_box(key.sign(std::hint::black_box(&message)));
+        black_box(key.sign(black_box(&message)));
     }
-    let sign = each(begin);
-    let begin = measure::now();
-    for _ in 0..SIGNATURES {
-        std::hint::black_box(key.public().verify(std::hint::black_box(&message), &signature));
-    }
-    [sign, each(begin)]
+    begin.elapsed().as_secs_f64() * 1e6 / f64::from(SIGNATURES)
 }
 
 /// The nodes, each of which has found its peers, and listens to the topic.

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::extension::{Batch, Parcel};
+use crate::{
+    extension::{Batch, Parcel},
+    wire::{Flat, Value},
+};
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Other {}
@@ -99,4 +102,56 @@ async fn an_actor_that_is_gone_only_loses_its_msgtype() {
     h.say(&lines(0..2)).await;
     h.say(r#"{"msgtype":"ping"}"#).await;
     assert_eq!(h.hear().await.unwrap(), r#"{"msgtype":"pong"}"#);
+}
+
+/// Read and written by hand, and it can be seen.
+#[derive(Debug, Serialize, Deserialize)]
+struct Quick {
+    n: u64,
+    #[serde(default)]
+    by_hand: bool,
+}
+
+impl PeerMessage for Quick {
+    const MSGTYPE: &'static str = "quick";
+
+    fn write(&self, json: &mut Vec<u8>) -> serde_json::Result<()> {
+        json.extend_from_slice(format!("{{\"n\":{},\"hand\":1}}", self.n).as_bytes());
+        Ok(())
+    }
+
+    fn read(line: Flat<'_, '_>) -> Option<Self> {
+        let n = line.fields().find_map(|field| match field {
+            (b"n", Value::Number(n)) => Some(n),
+            _ => None,
+        });
+        Some(Self { n: n?, by_hand: true })
+    }
+}
+
+#[actix::test]
+async fn a_message_may_be_read_and_written_by_hand_and_what_is_not_flat_is_not() {
+    tokio::time::pause();
+    let mut h = Harness::up().await;
+    let messages = Probe::<Received<Quick>>::start();
+    h.routes.register(messages.recipient()).unwrap();
+    let mut seen = vec![];
+    for line in [
+        r#"{"msgtype":"quick","n":1}"#,
+        r#"{"msgtype":"quick", "n":2}"#,
+        r#"{"msgtype":"quick","n":3,"more":"\n"}"#,
+        "{\"msgtype\":\"quick\",\"attach\":1,\"n\":4}\n",
+        r#"{"msgtype":"quick","n":5}"#,
+    ] {
+        h.say(line).await;
+        let message = messages.expect().await;
+        seen.push((message.message.n, message.message.by_hand));
+        if message.message.n == 5 {
+            message.reply(&message.message).unwrap();
+        }
+    }
+    assert_eq!(seen, [(1, true), (2, false), (3, false), (4, true), (5, true)]);
+    assert_eq!(h.hear().await.unwrap(), r#"{"msgtype":"quick","n":5,"hand":1}"#);
+    let encoded = Quick { n: 6, by_hand: false }.encode().unwrap();
+    assert_eq!(&encoded.bytes()[..], b"{\"msgtype\":\"quick\",\"n\":6,\"hand\":1}\n");
 }
