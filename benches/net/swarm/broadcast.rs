@@ -126,6 +126,14 @@ struct Arrivals {
     signed: OnceCell<Signed>,
 }
 
+impl Arrivals {
+    /// Waits for a frame.
+    async fn one_frame(&self) -> Result<()> {
+        let arrived = tokio::time::timeout(STRAGGLERS, self.frame.notified());
+        Ok(arrived.await.or(Err("a frame is lost"))?)
+    }
+}
+
 /// As many bytes as are signed of a broadcast.
 #[derive(Debug)]
 struct Signed {
@@ -195,20 +203,24 @@ async fn measured(plan: Plan) -> Result<Found> {
         origin.publish_with(&topic, &News {}, body.clone()).await?;
         Ok(())
     };
+    // Each frame by itself, when the one before it has come.
     let mut in_turn = async || {
         let mut sent = 0;
         while sent < OTHERS {
             at += 1;
             let session = sessions.get(at % sessions.len()).ok_or("no sessions")?;
             // Nodes end a session now and then that neither side needs.
-            sent += usize::from(session.send_encoded(&frame).is_ok());
+            if session.send_encoded(&frame).is_ok() {
+                arrivals.one_frame().await?;
+                sent += 1;
+            }
         }
         Ok(())
     };
     let mut again = async || {
         for _ in 0..OTHERS {
             session.send_encoded(&frame)?;
-            arrivals.frame.notified().await;
+            arrivals.one_frame().await?;
         }
         Ok(())
     };
@@ -222,8 +234,6 @@ async fn measured(plan: Plan) -> Result<Found> {
     arrivals.is_checking.set(true);
     let checked = paced(plan.secs, pace, &arrivals, &mut in_turn).await?;
     arrivals.is_checking.set(false);
-    // Of the frames before these one may have been told of.
-    let _told = tokio::time::timeout(LOOK, arrivals.frame.notified()).await;
     let hot = paced(plan.secs, pace, &arrivals, &mut again).await?;
     let idle = f64::midpoint(before, idle(plan.secs).await?);
     let usage = whole.read()?;
