@@ -4,6 +4,7 @@
 use std::{
     cell::{Cell, OnceCell},
     hint::black_box,
+    ops::AddAssign,
     rc::Rc,
     time::Duration,
 };
@@ -37,6 +38,9 @@ const OTHERS: usize = NODES - 1;
 const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(50);
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// Seconds of each load before the next has its turn.
+const ROUND: f64 = 2.0;
 
 /// How long is measured beyond the last of them, for what follows from it, and how long those under way are
 /// waited for before that.
@@ -228,39 +232,50 @@ async fn measured(plan: Plan) -> Result<Found> {
     let pace = Duration::from_secs(1) / plan.rate;
     let _warm = paced(plan.warmup, pace, &arrivals, &mut publish).await?;
     let whole = Meter::start_alone()?;
-    let before = idle(plan.secs).await?;
-    let broadcast = paced(plan.secs, pace, &arrivals, &mut publish).await?;
-    let turn = paced(plan.secs, pace, &arrivals, &mut in_turn).await?;
-    arrivals.is_checking.set(true);
-    let checked = paced(plan.secs, pace, &arrivals, &mut in_turn).await?;
-    arrivals.is_checking.set(false);
-    let hot = paced(plan.secs, pace, &arrivals, &mut again).await?;
-    let idle = f64::midpoint(before, idle(plan.secs).await?);
+    let [mut broadcast, mut turn, mut checked, mut hot, mut idle] = [Cost::default(); 5];
+    // By turns, so that whatever drifts befalls all alike.
+    while broadcast.load < plan.secs {
+        broadcast += paced(ROUND, pace, &arrivals, &mut publish).await?;
+        turn += paced(ROUND, pace, &arrivals, &mut in_turn).await?;
+        arrivals.is_checking.set(true);
+        checked += paced(ROUND, pace, &arrivals, &mut in_turn).await?;
+        arrivals.is_checking.set(false);
+        hot += paced(ROUND, pace, &arrivals, &mut again).await?;
+        idle += paced(0.0, pace, &arrivals, &mut async || Ok(())).await?;
+    }
     let usage = whole.read()?;
-    Ok(Found {
-        delivery: broadcast.each(idle),
-        verify: checked.each(idle) - turn.each(idle),
-        sign: signing(),
-        turn: turn.each(idle),
-        hot: hot.each(idle),
-        idle,
-        coverage: broadcast.arrived as f64 / broadcast.expected as f64,
-        usage,
-    })
+    let idle = idle.cpu / idle.wall;
+    let [delivery, turn, checked, hot] =
+        [broadcast, turn, checked, hot].map(|cost| cost.each(idle));
+    let (verify, coverage) = (checked - turn, broadcast.arrived / broadcast.expected);
+    Ok(Found { delivery, verify, sign: signing(), turn, hot, idle, coverage, usage })
 }
 
 /// What a load has cost.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Cost {
-    usage: Usage,
-    arrived: u64,
-    expected: u64,
+    cpu: f64,
+    wall: f64,
+    /// For how long of that something was sent.
+    load: f64,
+    arrived: f64,
+    expected: f64,
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, rhs: Self) {
+        self.cpu += rhs.cpu;
+        self.wall += rhs.wall;
+        self.load += rhs.load;
+        self.arrived += rhs.arrived;
+        self.expected += rhs.expected;
+    }
 }
 
 impl Cost {
     /// For each that arrived, in microseconds.
     fn each(&self, idle: f64) -> f64 {
-        (self.usage.own - idle * self.usage.wall) * 1e6 / self.arrived as f64
+        (self.cpu - idle * self.wall) * 1e6 / self.arrived
     }
 }
 
@@ -289,15 +304,9 @@ async fn paced(
     // What is still missing is missing in the figures, too.
     drop(tokio::time::timeout(STRAGGLERS, all).await);
     sleep(TAIL).await;
-    Ok(Cost { usage: meter.read()?, arrived: arrivals.count.get() - first, expected })
-}
-
-/// The share of one core that is used when nothing is sent.
-async fn idle(secs: f64) -> Result<f64> {
-    let meter = Meter::start_alone()?;
-    sleep(Duration::from_secs_f64(secs)).await;
-    let usage = meter.read()?;
-    Ok(usage.own / usage.wall)
+    let Usage { own: cpu, wall, .. } = meter.read()?;
+    let arrived = (arrivals.count.get() - first) as f64;
+    Ok(Cost { cpu, wall, load: secs, arrived, expected: expected as f64 })
 }
 
 /// What it takes to sign a message, in microseconds.
