@@ -48,10 +48,15 @@ pub(crate) const HOPS: [Network; 2] = [
 ];
 
 /// The networks in which a message to all is compared with frames over single sessions.
-pub(crate) const BROADCAST: [Network; 2] = [
+pub(crate) const BROADCAST: [Network; 3] = [
     Network {
         title: "broadcast: 50 nodes on one thread, 1 KiB, 20 messages a second",
         part: &["broadcast", "--rate=20"],
+        cores: Some("0"),
+    },
+    Network {
+        title: "broadcast-brisk: the same, 100 messages a second",
+        part: &["broadcast", "--rate=100"],
         cores: Some("0"),
     },
     Network {

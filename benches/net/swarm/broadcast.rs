@@ -195,15 +195,15 @@ async fn measured(plan: Plan) -> Result<Found> {
     let (network, topic) = (network(&arrivals).await?, Topic::new("bench")?);
     let mut rng = rand::rng();
     let (_pair, session) = pair(&arrivals).await?;
-    let origin = network.first().ok_or("no nodes")?;
     let body: Bytes = (0..BODY).map(|_| rng.random()).collect();
     let frame = Frame { pad: "x".repeat(LINE_PAD) };
     let frame = frame.encode_with((0..BODY + SIGNED_OVERHEAD).map(|_| rng.random()).collect())?;
 
     let mut sessions = sessions(&network).await;
     sessions.shuffle(&mut rng);
-    let mut at = 0;
+    let (mut at, mut turns) = (0, network.iter().cycle());
     let mut publish = async || {
+        let origin = turns.next().ok_or("no nodes")?;
         origin.publish_with(&topic, &News {}, body.clone()).await?;
         Ok(())
     };
