@@ -1,7 +1,9 @@
 //! The names everything goes by: a [`NodeId`] for a node, a [`LinkId`] for one connection, a
 //! [`MessageId`] for a message that passes through more than one.
 
-use std::{fmt, str::FromStr};
+pub(crate) mod digits;
+
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 use rand::Rng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -13,9 +15,22 @@ use uuid::Uuid;
 /// what a peer says.
 ///
 /// Ordered bytewise: the lower of two ids keeps the connection it dialled when both dial at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeId(Uuid);
+
+// Bytewise, as a number.
+impl Ord for NodeId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_u128().cmp(&other.as_u128())
+    }
+}
+
+impl PartialOrd for NodeId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl NodeId {
     /// A fresh version 4 id from the given source of randomness.
@@ -60,6 +75,13 @@ impl NodeId {
         if common < 128 { Some(common) } else { None }
     }
 
+    /// Appends what it is written as.
+    pub(crate) fn append(self, text: &mut Vec<u8>) {
+        text.extend_from_slice(
+            self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes(),
+        );
+    }
+
     /// The first eight hex digits: enough for a person to tell nodes apart.
     #[must_use]
     pub fn short(self) -> String {
@@ -81,9 +103,22 @@ impl FromStr for NodeId {
     }
 }
 
-/// One message, wherever it is: 128 bits, written as 32 hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// One message, wherever it is: 128 bits, written as 32 hex digits. Ordered bytewise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MessageId([u8; 16]);
+
+// Bytewise, as a number.
+impl Ord for MessageId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_u128().cmp(&other.as_u128())
+    }
+}
+
+impl PartialOrd for MessageId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// A text that is no message id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -102,6 +137,12 @@ impl MessageId {
         Self(bytes)
     }
 
+    /// The 128 bits of the id.
+    #[must_use]
+    pub const fn as_u128(&self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+
     /// Its bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
@@ -112,7 +153,7 @@ impl MessageId {
 impl MessageId {
     /// Its digits. Sixteen bytes have 32 of them, and digits are text, so that nothing can fail.
     fn digits<'a>(&self, room: &'a mut [u8; 32]) -> Option<&'a str> {
-        hex::encode_to_slice(self.0, room).ok()?;
+        *room = digits::write(self.0);
         str::from_utf8(room).ok()
     }
 }
@@ -127,9 +168,7 @@ impl FromStr for MessageId {
     type Err = MessageIdError;
 
     fn from_str(text: &str) -> Result<Self, MessageIdError> {
-        let mut bytes = [0; 16];
-        hex::decode_to_slice(text, &mut bytes).or(Err(MessageIdError))?;
-        Ok(Self(bytes))
+        digits::read(text).map(Self).ok_or(MessageIdError)
     }
 }
 

@@ -72,7 +72,8 @@
 //! # Where to look
 //!
 //! * [`Node`] and [`NodeHandle`]: start a node, and everything a program can ask of it.
-//! * [`PeerMessage`] and [`Received`]: messages of your own.
+//! * [`PeerMessage`] and [`Received`]: messages of your own; [`Batch`] if they come by the hundred
+//!   thousand.
 //! * [`PeerEvent`]: who comes and goes.
 //! * [`overlay`]: messages to any node, whether it is a peer or not.
 //! * [`sim`]: a network of real nodes in one process under a virtual clock, to test your actors in.
@@ -116,7 +117,7 @@ pub use actors::{
 pub use address::{Bootstrap, HostPort};
 pub use config::{NodeConfig, Security};
 pub use data_dir::{DataDir, DataDirError, StoredKey};
-pub use extension::{PeerMessage, Received, RegisterError};
+pub use extension::{Batch, Parcel, PeerMessage, Received, RegisterError};
 pub use identity::{NetworkKey, NodeKey, PublicKey};
 pub use ids::{LinkId, NodeId};
 pub use node::{Node, NodeBuilder, NodeHandle, StartError};

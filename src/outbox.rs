@@ -119,9 +119,18 @@ impl Outbox {
     /// [`SendError::OutboxFull`] at either limit, [`SendError::NoSuchPeer`] on a closing session,
     /// [`SendError::NoAttachments`] if the frame has one and the peer takes none.
     pub fn push(&self, frame: &Encoded) -> Result<(), SendError> {
+        self.push_parts(frame.bytes(), frame.attachment())
+    }
+
+    /// The same of a frame that nobody else is sent: its line need not stay.
+    pub(crate) fn push_line(&self, line: &[u8], attachment: &Bytes) -> Result<(), SendError> {
+        self.push_parts(line, attachment)
+    }
+
+    fn push_parts(&self, line: &(impl Part + ?Sized), attachment: &Bytes) -> Result<(), SendError> {
         let waker = {
             let mut state = self.state.lock();
-            self.accept(&mut state, frame)?;
+            self.accept(&mut state, line, attachment)?;
             state.waker.take()
         };
         if let Some(waker) = waker {
@@ -134,7 +143,7 @@ impl Outbox {
     /// waking. Whether the outbox is crowded now.
     pub(crate) fn push_own(&self, frame: &Encoded) -> Result<bool, SendError> {
         let mut state = self.state.lock();
-        self.accept(&mut state, frame)?;
+        self.accept(&mut state, frame.bytes(), frame.attachment())?;
         Ok(self.is_crowded(&state))
     }
 
@@ -143,7 +152,7 @@ impl Outbox {
     pub(crate) fn push_control(&self, frame: &Encoded) {
         let mut state = self.state.lock();
         if !state.finished {
-            state.append(frame);
+            state.append(frame.bytes(), frame.attachment());
         }
     }
 
@@ -156,8 +165,8 @@ impl Outbox {
                 return;
             }
             // Behind one that waits it must not slip past.
-            if state.latest.is_none() && self.has_room(&state, frame) {
-                state.append(frame);
+            if state.latest.is_none() && self.has_room(&state, frame.wire_len()) {
+                state.append(frame.bytes(), frame.attachment());
             } else {
                 state.latest = Some(Box::new(frame.clone()));
             }
@@ -168,14 +177,19 @@ impl Outbox {
         }
     }
 
-    fn accept(&self, state: &mut State, frame: &Encoded) -> Result<(), SendError> {
+    fn accept(
+        &self,
+        state: &mut State,
+        line: &(impl Part + ?Sized),
+        attachment: &Bytes,
+    ) -> Result<(), SendError> {
         if state.finished {
             return Err(SendError::NoSuchPeer);
         }
-        if !frame.attachment().is_empty() && !state.attachments {
+        if !attachment.is_empty() && !state.attachments {
             return Err(SendError::NoAttachments);
         }
-        if !self.has_room(state, frame) {
+        if !self.has_room(state, line.bytes().len() + attachment.len()) {
             if !state.refusing {
                 state.refusing = true;
                 state.relieved_frames = 0;
@@ -183,13 +197,13 @@ impl Outbox {
             }
             return Err(SendError::OutboxFull);
         }
-        state.append(frame);
+        state.append(line, attachment);
         Ok(())
     }
 
-    const fn has_room(&self, state: &State, frame: &Encoded) -> bool {
+    const fn has_room(&self, state: &State, len: usize) -> bool {
         // What waits alone is bounded by itself. Were it refused, it would be for ever.
-        let fits = state.bytes == 0 || state.bytes + frame.wire_len() <= self.max_bytes;
+        let fits = state.bytes == 0 || state.bytes + len <= self.max_bytes;
         fits && state.frames < self.max_frames
     }
 
@@ -203,7 +217,7 @@ impl Outbox {
         state.finished = true;
         state.latest = None;
         if let Some(last) = last {
-            state.append(last);
+            state.append(last.bytes(), last.attachment());
         }
         if let Some(waker) = state.waker.take() {
             waker.wake();
@@ -234,10 +248,10 @@ impl Outbox {
         {
             state.refusing = false;
         }
-        if state.latest.as_ref().is_some_and(|latest| self.has_room(&state, latest))
+        if state.latest.as_ref().is_some_and(|latest| self.has_room(&state, latest.wire_len()))
             && let Some(latest) = state.latest.take()
         {
-            state.append(&latest);
+            state.append(latest.bytes(), latest.attachment());
         }
         // An idle session keeps no queue.
         if state.queue.is_empty() && state.queue.capacity() > 8 {
@@ -259,16 +273,17 @@ impl Outbox {
 }
 
 impl State {
-    fn append(&mut self, frame: &Encoded) {
+    fn append(&mut self, line: &(impl Part + ?Sized), attachment: &Bytes) {
         self.frames += 1;
-        self.append_bytes(frame.bytes(), 1);
-        if !frame.attachment().is_empty() {
-            self.append_bytes(frame.attachment(), 0);
+        self.append_part(line, 1);
+        if !attachment.is_empty() {
+            self.append_part(attachment, 0);
         }
     }
 
     /// Appends the beginning of so many frames, or what belongs to the one before.
-    fn append_bytes(&mut self, bytes: &Bytes, frames: usize) {
+    fn append_part(&mut self, part: &(impl Part + ?Sized), frames: usize) {
+        let bytes = part.bytes();
         self.bytes += bytes.len();
         if bytes.len() <= SMALL
             && let Some(last) = self.queue.back_mut()
@@ -276,9 +291,45 @@ impl State {
         {
             return;
         }
-        let bytes = ChunkBytes::Shared(bytes.clone());
-        self.queue.push_back(Chunk { frames, written: 0, bytes });
+        self.queue.push_back(Chunk { frames, written: 0, bytes: part.to_chunk() });
     }
+}
+
+/// A line or an attachment.
+trait Part {
+    fn bytes(&self) -> &[u8];
+
+    /// As the beginning of a chunk.
+    fn to_chunk(&self) -> ChunkBytes;
+}
+
+impl Part for Bytes {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn to_chunk(&self) -> ChunkBytes {
+        ChunkBytes::Shared(self.clone())
+    }
+}
+
+impl Part for [u8] {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn to_chunk(&self) -> ChunkBytes {
+        if self.len() > SMALL {
+            return ChunkBytes::Shared(Bytes::copy_from_slice(self));
+        }
+        let mut bytes = spare_buffer();
+        bytes.extend_from_slice(self);
+        ChunkBytes::Copied(bytes)
+    }
+}
+
+fn spare_buffer() -> Vec<u8> {
+    SPARE_BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default()
 }
 
 impl Chunk {
@@ -289,8 +340,7 @@ impl Chunk {
                 bytes.extend_from_slice(frame);
             }
             ChunkBytes::Shared(first) if first.len() <= SMALL => {
-                let spare = SPARE_BUFFERS.with_borrow_mut(Vec::pop);
-                let mut bytes = spare.unwrap_or_default();
+                let mut bytes = spare_buffer();
                 bytes.reserve(first.len() + frame.len());
                 bytes.extend_from_slice(first);
                 bytes.extend_from_slice(frame);
@@ -422,6 +472,27 @@ mod tests {
         assert_eq!(take(&outbox), Some(small.wire_len()));
         let state = outbox.state.lock();
         assert_eq!((state.frames, state.bytes, state.queue.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_line_that_is_only_lent_is_copied_in_its_turn() {
+        let outbox = Outbox::new(100, 1 << 20);
+        outbox.allow_attachments();
+        let (line, long) = ([b'x'; 30], vec![b'y'; 20_000]);
+        let attachment = Bytes::from_static(&[7; 40]);
+        for (line, attachment) in
+            [(&line[..], &attachment), (&line[..], &Bytes::new()), (&long, &attachment)]
+        {
+            outbox.push_line(line, attachment).unwrap();
+        }
+        assert_eq!(outbox.state.lock().frames, 3);
+        let sizes = [take(&outbox), take(&outbox), take(&outbox)];
+        assert_eq!(sizes, [Some(100), Some(20_000), Some(40)]);
+        assert_eq!(take(&outbox), None);
+        let refuses = Outbox::new(1, 1 << 20);
+        assert_eq!(refuses.push_line(&line, &attachment), Err(SendError::NoAttachments));
+        refuses.push_line(&line, &Bytes::new()).unwrap();
+        assert_eq!(refuses.push_line(&line, &Bytes::new()), Err(SendError::OutboxFull));
     }
 
     #[test]

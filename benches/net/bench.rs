@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Options, Result,
-    cases::{CASES, Case, HOPS, Network},
+    cases::{BROADCAST, CASES, Case, HOPS, Network},
     child::{self, Cores, Program, Server},
     load::{Load, Plan, Sample, hold::PING_EVERY},
     measure::Run,
@@ -48,9 +48,10 @@ impl Bench {
         let alone = self.options.baseline.is_none();
         let with_workers = alone && self.wants(WORKERS);
         let cases: Vec<_> = CASES.into_iter().filter(|case| self.includes(case)).collect();
-        let hops: Vec<_> =
-            HOPS.into_iter().filter(|network| alone && self.wants(network.name())).collect();
-        if cases.is_empty() && hops.is_empty() && !with_workers {
+        let wanted = |network: &Network| alone && self.wants(network.name());
+        let hops: Vec<_> = HOPS.into_iter().filter(wanted).collect();
+        let broadcast: Vec<_> = BROADCAST.into_iter().filter(wanted).collect();
+        if cases.is_empty() && hops.is_empty() && broadcast.is_empty() && !with_workers {
             return Err(format!("no load is called {:?}", self.options.only).into());
         }
         let mut rows = Vec::new();
@@ -65,6 +66,9 @@ impl Bench {
         }
         if !hops.is_empty() {
             table::print_hops(&self.networks(&hops)?);
+        }
+        if !broadcast.is_empty() {
+            table::print_broadcast(&self.networks(&broadcast)?);
         }
         Ok(())
     }

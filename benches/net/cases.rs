@@ -47,6 +47,25 @@ pub(crate) const HOPS: [Network; 2] = [
     Network { title: "hops-shared: all on one thread", part: &["hops"], cores: Some("0") },
 ];
 
+/// The networks in which a message to all is compared with frames over single sessions.
+pub(crate) const BROADCAST: [Network; 3] = [
+    Network {
+        title: "broadcast: 50 nodes on one thread, 1 KiB, 20 messages a second",
+        part: &["broadcast", "--rate=20"],
+        cores: Some("0"),
+    },
+    Network {
+        title: "broadcast-brisk: the same, 100 messages a second",
+        part: &["broadcast", "--rate=100"],
+        cores: Some("0"),
+    },
+    Network {
+        title: "broadcast-slow: the same, 5 messages a second",
+        part: &["broadcast", "--rate=5"],
+        cores: Some("0"),
+    },
+];
+
 /// What stands before the colon of a title.
 pub(crate) fn name_of(title: &str) -> &str {
     title.split(':').next().unwrap_or_default()

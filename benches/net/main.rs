@@ -28,6 +28,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{bench::Bench, load::Plan, yardstick::Manner};
 
+/// What the program allocates with as well; the yardstick, too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[derive(Debug, Parser)]
@@ -64,6 +68,9 @@ enum Part {
     /// Send messages over one step and over three, and print how long they took.
     #[command(hide = true)]
     Hops(swarm::hops::Plan),
+    /// Send messages to all of fifty nodes, and frames over single sessions, and print what they cost.
+    #[command(hide = true)]
+    Broadcast(swarm::broadcast::Plan),
 }
 
 #[derive(Debug, Args)]
@@ -77,8 +84,8 @@ struct Options {
     /// Runs of each load against each server.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Only the loads whose name contains this; `workers` and `hops` are some, too. May be given several
-    /// times.
+    /// Only the loads whose name contains this; `workers`, `hops` and `broadcast` are some, too. May be
+    /// given several times.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Compare with the node of another build of this bench instead of with the yardstick: this one over
@@ -115,6 +122,7 @@ fn main() -> ExitCode {
         Some(Part::ServeNode { workers, overlay }) => node::serve(*workers, *overlay),
         Some(Part::Load(plan)) => load::run(plan),
         Some(Part::Hops(plan)) => swarm::hops::run(plan),
+        Some(Part::Broadcast(plan)) => swarm::broadcast::run(plan),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! Networks of nodes in one process, which is measured as a whole. They are real ones: TCP on loopback, with
 //! encryption on.
 
+pub(crate) mod broadcast;
 pub(crate) mod hops;
 
 use std::process;

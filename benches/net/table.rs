@@ -6,7 +6,7 @@ use crate::{
     cases::name_of,
     load::Sample,
     measure::{Run, Spread, ratio, spread},
-    swarm::hops,
+    swarm::{broadcast, hops},
 };
 
 /// Above this share of its core, a process counts as saturated.
@@ -136,6 +136,29 @@ pub(crate) fn print_hops(rows: &[(&str, Vec<hops::Found>)]) {
     }
     println!();
     rows.iter().for_each(|(title, found)| disturbed(name_of(title), found));
+}
+
+/// Prints what a message to all costs for each delivery, against a frame of its size over one session.
+pub(crate) fn print_broadcast(rows: &[(&str, Vec<broadcast::Found>)]) {
+    for (title, found) in rows {
+        let all = |of: fn(&broadcast::Found) -> f64| found.iter().map(of).collect::<Vec<_>>();
+        let (bare, turn, hot) = (all(broadcast::Found::bare), all(|f| f.turn), all(|f| f.hot));
+        println!("\n| {title} | CPU µs (↓) | a delivery without signatures over it |");
+        println!("|---|---|---|");
+        println!("| a delivery | {} | |", wide(&all(|f| f.delivery)));
+        println!("| of it: a signature checked | {} | |", wide(&all(|f| f.verify)));
+        println!("| of a message: a signature made | {} | |", wide(&all(|f| f.sign)));
+        println!("| a delivery without signatures | {} | |", wide(&bare));
+        let line = |what, one: &[f64]| {
+            println!("| {what} | {} | {} |", wide(one), compared(&bare, one));
+        };
+        line("the frame once over one session, each session in turn", &turn);
+        line("the frame again and again over one session", &hot);
+        println!("| idle, all nodes (% of a core) | {} | |", wide(&all(|f| f.idle * 100.0)));
+        println!("| delivered (%) | {} | |", wide(&all(|f| f.coverage * 100.0)));
+        println!();
+        disturbed(name_of(title), found);
+    }
 }
 
 /// Says of which rows the wall time is not the server's doing.

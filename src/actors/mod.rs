@@ -7,7 +7,7 @@
 //! | registry | session | [`Control`](session::Control) | two per link and verdict |
 //! | registry | discovery, subscribers | [`PeerEvent`](registry::PeerEvent) | two per session; new tags once a second |
 //! | session | discovery | [`FromPeer`](discovery::FromPeer) | the session's credits |
-//! | session | extensions | [`Received`](crate::Received) | the session's credits |
+//! | session | extensions | [`Received`](crate::Received), [`Batch`](crate::Batch) | the session's credits |
 //! | discovery | dialer | [`Dial`](dialer::Dial), [`Resolve`](dialer::Resolve) | dials in flight; bootstrap names |
 //! | dialer, session | discovery | [`Dialled`](discovery::Dialled), [`Resolved`](discovery::Resolved) | one per dial |
 //! | discovery | registry | [`Announce`](registry::Announce), [`Elsewhere`](registry::Elsewhere), [`BootstrapResolved`](registry::BootstrapResolved) | changes of the own address; one in 10 s; look-ups of bootstrap names |

@@ -45,11 +45,12 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// One more is handled. An actix mailbox is drained before timers and other tasks of the thread get
+    /// So many more are handled. An actix mailbox is drained before timers and other tasks of the thread get
     /// their turn; sessions of other threads could keep it full for ever.
-    pub fn took<A: Actor<Context = Context<A>>>(&mut self, ctx: &mut Context<A>) {
-        self.taken = self.taken.wrapping_add(1);
-        if self.taken.is_multiple_of(YIELD_EVERY) {
+    pub fn took<A: Actor<Context = Context<A>>>(&mut self, n: usize, ctx: &mut Context<A>) {
+        self.taken += n;
+        if self.taken >= YIELD_EVERY {
+            self.taken = 0;
             ctx.wait(wrap_future::<_, A>(tokio::task::yield_now()));
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     },
     address::HostPort,
     clock::{Clock, Moment},
-    extension::{PeerMessage, Received, RegisterError},
+    extension::{Batch, PeerMessage, Received, RegisterError},
     identity::NodeKey,
     ids::NodeId,
     outbox::SendError,
@@ -163,6 +163,18 @@ impl NodeHandle {
         actor: Recipient<Received<M>>,
     ) -> Result<(), RegisterError> {
         self.inner.core.routes.register(actor)
+    }
+
+    /// The same for an actor that is to get what came at once as one [`Batch`]: for messages that come by
+    /// the hundred thousand. A msgtype has one actor, of either kind.
+    ///
+    /// # Errors
+    /// Those of [`register`](Self::register).
+    pub fn register_batches<M: PeerMessage>(
+        &self,
+        actor: Recipient<Batch<M>>,
+    ) -> Result<(), RegisterError> {
+        self.inner.core.routes.register_batches(actor)
     }
 
     /// The way to a peer, to keep and send by; `None` if it is not connected.

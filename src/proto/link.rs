@@ -15,7 +15,7 @@ use crate::{
         token_bucket::TokenBucket,
     },
     reason::CloseReason,
-    wire::{AddrEntry, Bye, Frame, Hello, MAX_HELLO_LINE, MAX_LINE, Tags, WireError},
+    wire::{AddrEntry, Bye, Fields, Frame, Hello, MAX_HELLO_LINE, MAX_LINE, Tags, WireError},
 };
 
 /// The part of the grace, as a divisor, that a link gets which closes before its hello.
@@ -223,6 +223,16 @@ impl Link {
 
     /// A line came. `None` is a line over the limit.
     pub fn line<'a>(&mut self, now: Moment, line: Option<&'a [u8]>) -> Action<'a> {
+        self.line_noting(now, line, &mut Fields::default())
+    }
+
+    /// The same; of a flat line that is to be delivered it is noted where its fields are.
+    pub fn line_noting<'a>(
+        &mut self,
+        now: Moment,
+        line: Option<&'a [u8]>,
+        fields: &mut Fields,
+    ) -> Action<'a> {
         let Some(line) = line else {
             let detail = format!("a line is longer than {} bytes", self.line_limit());
             return Action::Close(CloseReason::TooLarge, detail.into());
@@ -231,7 +241,7 @@ impl Link {
         if line.is_empty() {
             return Action::Nothing;
         }
-        match Frame::parse(line) {
+        match Frame::parse_noting(line, fields) {
             Ok(frame) => self.frame(now, frame),
             Err(error @ (WireError::NotUtf8 | WireError::Malformed(_))) => {
                 Action::Close(CloseReason::Protocol, error.to_string().into())

@@ -18,6 +18,7 @@ pub mod admission;
 pub mod bans;
 pub mod bootstrap_names;
 pub mod buckets;
+pub mod by_message;
 pub mod credentials;
 pub mod crowd;
 pub mod diversity;

@@ -48,6 +48,7 @@ use self::{
 use crate::{
     clock::Moment,
     ids::{MessageId, NodeId},
+    proto::by_message::Secret,
 };
 
 /// The most steps of one message on one of its origin's ways. Ten thousand nodes need about four,
@@ -124,10 +125,11 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// A node without peers.
+    /// A node without peers. The secret is one that nobody else knows.
     #[must_use]
-    pub fn new(me: NodeId, limits: TrailLimits) -> Self {
-        let (peers, trails, owns) = (BTreeSet::new(), Trails::new(limits), Owns::default());
+    pub fn new(me: NodeId, limits: TrailLimits, secret: Secret) -> Self {
+        let (peers, trails) = (BTreeSet::new(), Trails::new(limits, secret));
+        let owns = Owns::default();
         Self { me, peers, trails, owns, counts: RoutingCounts::default() }
     }
 

@@ -33,7 +33,7 @@ fn node(peers: &[u128]) -> Routing {
 }
 
 fn limited(peers: &[u128], limits: TrailLimits) -> Routing {
-    let mut node = Routing::new(id(ME), limits);
+    let mut node = Routing::new(id(ME), limits, [3, 5]);
     peers.iter().for_each(|peer| node.up(id(*peer)));
     node
 }
@@ -406,7 +406,7 @@ impl Net {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let limits = TrailLimits { max: 40, max_per_peer: 10, max_bytes: 60, ..Default::default() };
         let ids = (0..n).map(|_| NodeId::random(&mut rng));
-        let nodes = ids.map(|id| (id, Routing::new(id, limits))).collect();
+        let nodes = ids.map(|id| (id, Routing::new(id, limits, [3, 5]))).collect();
         Self {
             rng,
             now: at(0),
@@ -424,7 +424,7 @@ impl Net {
     fn roomy(mut self) -> Self {
         self.is_roomy = true;
         for (id, node) in &mut self.nodes {
-            *node = Routing::new(*id, TrailLimits::default());
+            *node = Routing::new(*id, TrailLimits::default(), [3, 5]);
         }
         self
     }
@@ -608,7 +608,7 @@ proptest! {
     ) {
         // What strangers may say, with few names so that they meet.
         let limits = TrailLimits { max: 5, max_per_peer: 3, max_bytes: 20, ..Default::default() };
-        let mut node = Routing::new(id(0), limits);
+        let mut node = Routing::new(id(0), limits, [3, 5]);
         let (mut rng, mut now) = (ChaCha8Rng::seed_from_u64(seed), at(0));
         let (mut begun, mut ended, mut n) = (0, 0, 100);
         for (what, peer, to, nth, hops) in inputs {

@@ -1,6 +1,6 @@
 //! What is said: lines that are encoded once and sent to any number of peers.
 
-use std::sync::LazyLock;
+use std::{cell::Cell, sync::LazyLock};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -78,6 +78,16 @@ impl Encoded {
             return Err(EncodeError::AttachmentTooLarge(attachment.len()));
         }
         Ok(Self { line: encode(msgtype, attachment.len(), body)?, attachment })
+    }
+
+    /// A message whose JSON object is written like this, with what goes along with it.
+    pub(crate) fn written(
+        msgtype: &str,
+        attachment: Bytes,
+        write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
+    ) -> Result<Self, EncodeError> {
+        let line = with_line(msgtype, attachment.len(), write, Bytes::copy_from_slice)?;
+        Ok(Self { line, attachment })
     }
 
     /// `hello`.
@@ -181,14 +191,48 @@ impl Encoded {
 /// The line of a body under its msgtype, followed by so many bytes.
 fn encode<T: Serialize>(msgtype: &str, attach: usize, body: &T) -> Result<Bytes, EncodeError> {
     let mut line = Vec::with_capacity(256);
+    append_line(&mut line, msgtype, attach, |json| serde_json::to_writer(json, body))?;
+    Ok(line.into())
+}
+
+/// The line of a message whose JSON object is written like this, for as long as it takes to copy it
+/// elsewhere.
+pub(crate) fn with_line<R>(
+    msgtype: &str,
+    attach: usize,
+    write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
+    run: impl FnOnce(&[u8]) -> R,
+) -> Result<R, EncodeError> {
+    thread_local! {
+        static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    if attach > MAX_ATTACHMENT {
+        return Err(EncodeError::AttachmentTooLarge(attach));
+    }
+    let mut line = ROOM.take();
+    line.clear();
+    let result = append_line(&mut line, msgtype, attach, write).map(|()| run(&line));
+    // The room of what was far too long is given back.
+    if line.capacity() <= 2 * MAX_LINE {
+        ROOM.set(line);
+    }
+    result
+}
+
+fn append_line(
+    line: &mut Vec<u8>,
+    msgtype: &str,
+    attach: usize,
+    write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
+) -> Result<(), EncodeError> {
     line.extend_from_slice(b"{\"msgtype\":");
-    serde_json::to_writer(&mut line, msgtype).map_err(EncodeError::NotAnObject)?;
+    serde_json::to_writer(&mut *line, msgtype).map_err(EncodeError::NotAnObject)?;
     if attach > 0 {
         line.extend_from_slice(b",\"attach\":");
-        serde_json::to_writer(&mut line, &attach).map_err(EncodeError::NotAnObject)?;
+        serde_json::to_writer(&mut *line, &attach).map_err(EncodeError::NotAnObject)?;
     }
     let at = line.len();
-    serde_json::to_writer(&mut line, body).map_err(EncodeError::NotAnObject)?;
+    write(line).map_err(EncodeError::NotAnObject)?;
     // The body's fields follow in the same object.
     match line.get_mut(at..) {
         Some([b'{', b'}']) => drop(line.remove(at)),
@@ -199,7 +243,7 @@ fn encode<T: Serialize>(msgtype: &str, attach: usize, body: &T) -> Result<Bytes,
         return Err(EncodeError::TooLarge(line.len()));
     }
     line.push(b'\n');
-    Ok(line.into())
+    Ok(())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::{
     ids::NodeId,
     wire::{
         MAX_ATTACHMENT,
+        flat::{Fields, Flat, Value},
         tags::{self, Tags},
     },
 };
@@ -183,6 +184,16 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// The line breaks the protocol; the connection is to be closed with `bye protocol`.
     pub fn parse(line: &'a [u8]) -> Result<Self, WireError> {
+        Self::parse_noting(line, &mut Fields::default())
+    }
+
+    /// Reads one line, and notes where its fields are if it is a flat one of a msgtype that is not the
+    /// core's, for whoever reads on ([`Fields::last`]).
+    ///
+    /// # Errors
+    /// Those of [`parse`](Self::parse).
+    pub fn parse_noting(line: &'a [u8], fields: &mut Fields) -> Result<Self, WireError> {
+        fields.clear();
         // What our own nodes send for the two most frequent verbs needs no parser.
         if line == PING_LINE {
             return Ok(Self::Ping);
@@ -191,6 +202,12 @@ impl<'a> Frame<'a> {
             return Ok(Self::Pong);
         }
         let text = std::str::from_utf8(line).or(Err(WireError::NotUtf8))?;
+        let flat = fields.read(text).and_then(Envelope::of_flat);
+        if let Some(Envelope { msgtype, attach }) = flat
+            && !CORE_MSGTYPES.contains(&&*msgtype)
+        {
+            return Self::other(msgtype, text, attach.unwrap_or_default());
+        }
         let malformed = |e: serde_json::Error| WireError::Malformed(shorten(&e.to_string()));
         // `serde` would also take a struct from an array.
         if !text.trim_start().starts_with('{') {
@@ -224,11 +241,31 @@ impl<'a> Frame<'a> {
                 let ByeBody { reason, detail, peers } = body;
                 Self::Bye(Box::new(Bye { reason: reason.unwrap_or_default(), detail, peers }))
             }
-            _ => match usize::try_from(attach) {
-                Ok(attach) if attach <= MAX_ATTACHMENT => Self::Other { msgtype, text, attach },
-                _ => return Err(WireError::AttachmentTooLarge(attach)),
-            },
+            _ => return Self::other(msgtype, text, attach),
         })
+    }
+
+    fn other(msgtype: Cow<'a, str>, text: &'a str, attach: u64) -> Result<Self, WireError> {
+        match usize::try_from(attach) {
+            Ok(attach) if attach <= MAX_ATTACHMENT => Ok(Self::Other { msgtype, text, attach }),
+            _ => Err(WireError::AttachmentTooLarge(attach)),
+        }
+    }
+}
+
+impl<'a> Envelope<'a> {
+    /// What serde would make of it. None is left to serde.
+    fn of_flat(flat: Flat<'a, '_>) -> Option<Self> {
+        let (mut msgtype, mut attach) = (None, None);
+        for (name, value) in flat.fields() {
+            match (name, value) {
+                (b"msgtype", Value::Text(text)) => msgtype = Some(Cow::Borrowed(text)),
+                (b"attach", Value::Number(n)) => attach = Some(n),
+                (b"msgtype" | b"attach", _) => return None,
+                _ => {}
+            }
+        }
+        Some(Self { msgtype: msgtype?, attach })
     }
 }
 

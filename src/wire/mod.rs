@@ -2,14 +2,15 @@
 //! elsewhere.
 //!
 //! [`mod@line`] cuts bytes into lines and never fails: a line that is too long is an item, not an
-//! error. [`frame`] turns a line into a [`Frame`], [`attachment`] gathers the bytes that follow it,
-//! [`tags`] are
-//! what a node says of itself, and [`encoded`] is the way back. [`codec`] offers lines as a `tokio_util` codec for programs that
-//! speak to a node. `docs/PROTOCOL.md` is the specification.
+//! error. [`frame`] turns a line into a [`Frame`], [`flat`] finds the fields of a simple one without a
+//! parser, [`attachment`] gathers the bytes that follow it, [`tags`] are what a node says of itself, and
+//! [`encoded`] is the way back. [`codec`] offers lines as a `tokio_util` codec for programs that speak to a
+//! node. `docs/PROTOCOL.md` is the specification.
 
 pub mod attachment;
 pub mod codec;
 pub mod encoded;
+pub mod flat;
 pub mod frame;
 pub mod line;
 pub mod tags;
@@ -17,6 +18,7 @@ pub mod tags;
 pub use attachment::Gathering;
 pub use codec::LineCodec;
 pub use encoded::{EncodeError, Encoded};
+pub use flat::{Fields, Flat, Value};
 pub use frame::{AddrEntry, Bye, Frame, Hello, WireError};
 pub use line::{Line, LineSplitter};
 pub use tags::{Tags, TagsError};

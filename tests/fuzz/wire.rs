@@ -1,8 +1,8 @@
 //! Bytes as a stranger sends them: cut into lines however they arrive, and each line understood.
 
 use peerage::wire::{
-    Encoded, Frame, Gathering, Line, LineSplitter, MAX_ATTACHMENT, MAX_HELLO_LINE, MAX_LINE,
-    attachment::take_whole,
+    Encoded, Fields, Frame, Gathering, Line, LineSplitter, MAX_ATTACHMENT, MAX_HELLO_LINE,
+    MAX_LINE, Value, attachment::take_whole,
 };
 
 /// The first byte says how the others arrive, and how long lines may be.
@@ -16,6 +16,25 @@ pub(crate) fn run(data: &[u8]) {
     for (line, attachment) in at_once.iter().flatten() {
         assert!(line.len() <= limit && !line.contains(&b'\n'));
         understand(line, attachment.len());
+        find_fields(line);
+    }
+}
+
+/// What is found without a parser is what a parser finds.
+fn find_fields(line: &[u8]) {
+    let mut fields = Fields::default();
+    let Some(flat) = str::from_utf8(line).ok().and_then(|line| fields.read(line)) else { return };
+    let parsed: serde_json::Map<_, _> = serde_json::from_slice(line).expect("a flat line is JSON");
+    assert_eq!(flat.fields().count(), parsed.len());
+    for (name, value) in flat.fields() {
+        let value: serde_json::Value = match value {
+            Value::Text(text) => text.into(),
+            Value::Number(number) => number.into(),
+            Value::Truth(truth) => truth.into(),
+            Value::Null => serde_json::Value::Null,
+        };
+        let name = str::from_utf8(name).expect("names are UTF-8");
+        assert_eq!(parsed.get(name), Some(&value));
     }
 }
 

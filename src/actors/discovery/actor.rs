@@ -224,7 +224,7 @@ impl Handler<FromPeer> for Discovery {
             }
         }
         drop(credit);
-        self.turns.took(ctx);
+        self.turns.took(1, ctx);
     }
 }
 

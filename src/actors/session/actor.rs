@@ -14,6 +14,7 @@ pub(super) use self::incoming::Incoming;
 use self::{
     ending::{EndGuard, Farewell},
     handshake::secure,
+    incoming::Open,
 };
 use super::{
     launch::Env,
@@ -38,7 +39,7 @@ use crate::{
     },
     reason::CloseReason,
     transport::{Connection, Transport},
-    wire::{Encoded, MAX_LINE, encoded::MAX_PONGS},
+    wire::{Encoded, Fields, MAX_LINE, encoded::MAX_PONGS},
 };
 
 /// What the smallest message counts against its session's credit, in bytes: about what it takes on
@@ -89,6 +90,8 @@ pub struct Session {
     end: EndGuard,
     // What is under way.
     pub(super) credits: Arc<Semaphore>,
+    /// Where messages of the latest msgtype go.
+    open: Option<Open>,
     /// Pings that have not been answered yet.
     owed_pongs: usize,
     /// Bytes of answers asked for while the outbox was crowded.
@@ -149,6 +152,7 @@ impl Session {
                 outbox,
                 end,
                 credits,
+                open: None,
                 owed_pongs: 0,
                 crowding: 0,
                 throttled: None,
@@ -169,7 +173,8 @@ impl Session {
 
     /// Whether the peer's next line may be looked at now.
     pub(super) fn may_read(&self) -> bool {
-        self.link.is_reading() && !self.is_put_off() && self.credits.available_permits() >= MAX_LINE
+        let is_affordable = self.credits.available_permits() >= MAX_LINE + self.gathered();
+        self.link.is_reading() && !self.is_put_off() && is_affordable
     }
 
     /// Whether the peer asks for more answers than it takes: it is not read until it has taken some.
@@ -236,15 +241,22 @@ impl Session {
     // --- What the pipe tells ----------------------------------------------------------------
 
     /// A line came; `None` if it is over the limit. What belongs to it is taken out of `rest`, which was
-    /// read behind it, or returned if it has not come whole.
+    /// read behind it, or returned if it has not come whole. What is read of the line's fields is put into
+    /// `fields`.
     pub(super) fn line(
         &mut self,
         now: Moment,
         line: Option<&[u8]>,
+        fields: &mut Fields,
         rest: &mut &[u8],
     ) -> Option<Box<Incoming>> {
         let len = line.map_or(0, <[u8]>::len);
-        match self.link.line(now, line) {
+        let action = self.link.line_noting(now, line, fields);
+        // What came before this goes before it.
+        if !matches!(action, Action::Deliver { .. } | Action::Pong | Action::Nothing) {
+            self.hand_over(now);
+        }
+        match action {
             Action::Nothing => {}
             Action::Pong => self.owed_pongs += 1,
             Action::Rtt(sample) => self.tell_registry(LinkNews::Pong(sample)),
@@ -256,10 +268,10 @@ impl Session {
                 self.ask(Question::GetAddr { near, max }, QUESTION_COST);
             }
             Action::Deliver { msgtype, text, attach: 0 } => {
-                self.deliver(now, &msgtype, text, Bytes::new());
+                self.deliver(now, &msgtype, text, fields, Bytes::new());
             }
             Action::Deliver { msgtype, text, attach } => {
-                return self.deliver_with(now, &msgtype, text, attach, rest);
+                return self.deliver_with(now, (&msgtype, text), fields, attach, rest);
             }
             Action::Skip(n) => return Incoming::skip(n, rest),
             Action::Greeted(hello) => self.greeted(now, *hello),
@@ -355,19 +367,23 @@ impl Session {
         self.env.registry.do_send(LinkEvent { link: self.id, news });
     }
 
-    /// What a message of this length, attachment included, is to hold. There is credit for a whole line,
-    /// or the pipe would not have handed it over; a longer message takes at most all there is.
-    fn credit(&self, len: usize) -> Credit {
-        let cost = len.max(MESSAGE_COST).min(self.credits.available_permits());
-        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
-        self.credits.clone().try_acquire_many_owned(cost).map_or(Credit::free(), Credit::of)
-    }
-
     fn ask(&self, question: Question, len: usize) {
         if let Some(from) = self.peer.clone() {
-            self.env.discovery.do_send(FromPeer { from, question, credit: self.credit(len) });
+            self.env.discovery.do_send(FromPeer {
+                from,
+                question,
+                credit: credit(&self.credits, len),
+            });
         }
     }
+}
+
+/// What a message of this length, attachment included, is to hold. There is credit for a whole line, or
+/// the pipe would not have handed it over; a longer message takes at most all there is.
+fn credit(credits: &Arc<Semaphore>, len: usize) -> Credit {
+    let cost = len.max(MESSAGE_COST).min(credits.available_permits());
+    let cost = u32::try_from(cost).unwrap_or(u32::MAX);
+    credits.clone().try_acquire_many_owned(cost).map_or(Credit::free(), Credit::of)
 }
 
 impl Actor for Session {

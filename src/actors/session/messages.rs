@@ -14,7 +14,7 @@ use crate::{
     outbox::{Outbox, SendError},
     proto::explorer::{DialResult, Proof},
     reason::CloseReason,
-    wire::Encoded,
+    wire::{Encoded, encoded::with_line},
 };
 
 /// From the registry, or from whoever holds a [`PeerHandle`]. At most three per link and verdict.
@@ -92,7 +92,7 @@ impl PeerHandle {
     /// # Errors
     /// The message was not accepted, and why.
     pub fn send<M: PeerMessage>(&self, message: &M) -> Result<(), SendError> {
-        self.send_encoded(&message.encode().or(Err(SendError::NotEncodable))?)
+        self.send_parts(message, &Bytes::new())
     }
 
     /// Sends a message with bytes that go along with it. Never blocks.
@@ -104,7 +104,13 @@ impl PeerHandle {
         message: &M,
         attachment: Bytes,
     ) -> Result<(), SendError> {
-        self.send_encoded(&message.encode_with(attachment).or(Err(SendError::NotEncodable))?)
+        self.send_parts(message, &attachment)
+    }
+
+    fn send_parts<M: PeerMessage>(&self, message: &M, attachment: &Bytes) -> Result<(), SendError> {
+        let push = |line: &[u8]| self.session.outbox.push_line(line, attachment);
+        with_line(M::MSGTYPE, attachment.len(), |json| message.write(json), push)
+            .unwrap_or(Err(SendError::NotEncodable))
     }
 
     /// Sends what is already encoded: encode once, send to many.

@@ -25,7 +25,7 @@ use crate::{
     clock::Moment,
     outbox::Chunk,
     secure::SecureStream,
-    wire::{Line, LineSplitter, MAX_LINE},
+    wire::{Fields, Line, LineSplitter, MAX_LINE},
 };
 
 /// How much is read at once.
@@ -133,13 +133,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         if !self.established {
             return self.establish(session, now, task);
         }
+        let mut step = Step::Again;
         for _ in 0..READS_PER_ROUND {
-            let step = self.read(session, now, task);
+            step = self.read(session, now, task);
             if step != Step::Again {
-                return step;
+                break;
             }
         }
-        Step::Again
+        session.hand_over(now);
+        step
     }
 
     /// Reads one batch and hands its lines over.
@@ -162,6 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
             return Step::Again;
         }
         if self.eof {
+            session.hand_over(now);
             session.peer_closed(now);
             return Step::Again;
         }
@@ -170,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
             Poll::Ready(Ok([])) => {
                 self.eof = true;
                 // Answers to what was asked before are still on their way to the outbox.
-                self.wait_for(session, usize::MAX);
+                self.wait_for(session, now, usize::MAX);
                 Step::Again
             }
             Poll::Ready(Ok(bytes)) => {
@@ -178,6 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
                 Step::Again
             }
             Poll::Ready(Err(error)) => {
+                session.hand_over(now);
                 session.failed(now, &error);
                 Step::Over
             }
@@ -188,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         let mut chunk = bytes;
         self.take_attachment(session, now, &mut chunk);
         let turns = session.turns(now);
-        let mut taken = 0;
+        let (mut fields, mut taken) = (Fields::default(), 0);
         while session.may_read()
             && taken < turns
             && let Some(line) = self.lines.next(&mut chunk, session.line_limit())
@@ -198,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
                 Line::TooLong => None,
             };
             // What has not come whole leaves nothing in the chunk, so that no line is looked for in it.
-            self.incoming = session.line(now, line, &mut chunk);
+            self.incoming = session.line(now, line, &mut fields, &mut chunk);
             taken += 1;
         }
         session.took_turns(taken);
@@ -209,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         if session.is_reading() && !session.may_read() {
             // Not at once for every message: half of what may be under way is to be done first.
             let all = session.env.config.session.undelivered_bytes;
-            self.wait_for(session, all.midpoint(MAX_LINE));
+            self.wait_for(session, now, all.midpoint(MAX_LINE));
         }
     }
 
@@ -225,7 +229,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
     }
 
     /// No reading until this many of the session's messages have been handled (or all).
-    fn wait_for(&mut self, session: &Session, credits: usize) {
+    fn wait_for(&mut self, session: &mut Session, now: Moment, credits: usize) {
+        // What is still being gathered is waited for as well.
+        session.hand_over(now);
         let all = session.env.config.session.undelivered_bytes;
         let wanted = u32::try_from(credits.min(all)).unwrap_or(u32::MAX);
         let semaphore: Arc<Semaphore> = session.credits.clone();

@@ -37,6 +37,7 @@ use crate::{
 };
 
 mod attachments;
+mod batches;
 mod presence;
 mod security;
 

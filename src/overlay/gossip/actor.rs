@@ -256,7 +256,7 @@ impl Handler<Received<Gossip>> for Gossiper {
         if self.is_neighbour(from.id()) {
             self.take_in(now, from, message, attachment);
             self.apply(now, ctx);
-            self.turns.took(ctx);
+            self.turns.took(1, ctx);
         }
     }
 }
@@ -273,7 +273,7 @@ impl Handler<Received<Ihave>> for Gossiper {
             self.machine.announced(now, from, ids);
         }
         self.apply(now, ctx);
-        self.turns.took(ctx);
+        self.turns.took(1, ctx);
     }
 }
 
@@ -284,7 +284,7 @@ impl Handler<Received<Graft>> for Gossiper {
         let (now, from) = (self.now(), received.sender());
         self.machine.asked(now, from, &received.message.ids, &mut self.outputs);
         self.apply(now, ctx);
-        self.turns.took(ctx);
+        self.turns.took(1, ctx);
     }
 }
 
@@ -294,7 +294,7 @@ impl Handler<Received<Prune>> for Gossiper {
     fn handle(&mut self, received: Received<Prune>, ctx: &mut Context<Self>) {
         let (now, from) = (self.now(), received.sender());
         self.machine.pruned(now, from);
-        self.turns.took(ctx);
+        self.turns.took(1, ctx);
     }
 }
 

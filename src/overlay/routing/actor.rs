@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use actix::prelude::*;
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
     takers::Takers,
 };
 use crate::{
-    NodeHandle, PeerEvent, PeerHandle, Received, SendError,
+    Batch, NodeHandle, Parcel, PeerEvent, PeerHandle, SendError,
     actors::pace::{Alarm, Turns},
     clock::Moment,
     identity::PublicKey,
@@ -58,10 +59,11 @@ pub(super) struct Peer {
 
 impl Router {
     pub(super) fn new(node: NodeHandle, takers: Arc<Takers>, config: &RoutingConfig) -> Self {
+        let mut rng = node.rng();
         Self {
             config: *config,
-            rng: node.rng(),
-            machine: Routing::new(node.id(), config.trails),
+            machine: Routing::new(node.id(), config.trails, rng.random()),
+            rng,
             outputs: Vec::new(),
             taken: Replay::new(config.taken),
             keys: Keys::new(config.known_keys),
@@ -82,6 +84,11 @@ impl Router {
     /// Does what the machine wants done, which may lead to more, then sets the timer to what it wants
     /// next.
     pub(super) fn apply(&mut self, now: Moment, ctx: &mut Context<Self>) {
+        self.act_all(now);
+        self.arm(ctx);
+    }
+
+    fn act_all(&mut self, now: Moment) {
         let mut outputs = std::mem::take(&mut self.outputs);
         while !outputs.is_empty() {
             for output in outputs.drain(..) {
@@ -91,7 +98,6 @@ impl Router {
         }
         // The room is kept for the next message.
         self.outputs = outputs;
-        self.arm(ctx);
     }
 
     fn act(&mut self, now: Moment, output: Output) {
@@ -166,31 +172,38 @@ impl Handler<PeerEvent> for Router {
     }
 }
 
-impl Handler<Received<Head>> for Router {
+impl Handler<Batch<Head>> for Router {
     type Result = ();
 
-    fn handle(&mut self, received: Received<Head>, ctx: &mut Context<Self>) {
-        let (now, via) = (self.now(), received.sender());
+    fn handle(&mut self, mut batch: Batch<Head>, ctx: &mut Context<Self>) {
+        let (now, via) = (self.now(), batch.sender());
         // A peer's `Up` comes before its messages. What comes after its `Down` nobody waits for.
         if !self.peers.contains_key(&via) {
             return;
         }
-        let Received { message: head, attachment: body, .. } = received;
-        self.machine.arrived(now, via, head, body, &mut self.outputs);
-        self.apply(now, ctx);
-        self.turns.took(ctx);
+        let n = batch.parcels.len();
+        for Parcel { message: head, attachment: body } in batch.parcels.drain(..) {
+            self.machine.arrived(now, via, head, body, &mut self.outputs);
+            self.act_all(now);
+        }
+        self.arm(ctx);
+        self.turns.took(n, ctx);
     }
 }
 
-impl Handler<Received<Reply>> for Router {
+impl Handler<Batch<Reply>> for Router {
     type Result = ();
 
-    fn handle(&mut self, received: Received<Reply>, ctx: &mut Context<Self>) {
-        let (now, from) = (self.now(), received.sender());
-        let (reply, is_true) = self.judge(now, from, received.message);
-        self.machine.replied(now, from, reply, is_true, &mut self.outputs);
-        self.apply(now, ctx);
-        self.turns.took(ctx);
+    fn handle(&mut self, mut batch: Batch<Reply>, ctx: &mut Context<Self>) {
+        let (now, from, n) = (self.now(), batch.sender(), batch.parcels.len());
+        for Parcel { message, .. } in batch.parcels.drain(..) {
+            let (reply, is_true) = self.judge(now, from, message);
+            self.machine.replied(now, from, reply, is_true, &mut self.outputs);
+            // The next answer may be to what follows from this one.
+            self.act_all(now);
+        }
+        self.arm(ctx);
+        self.turns.took(n, ctx);
     }
 }
 

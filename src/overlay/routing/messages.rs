@@ -12,16 +12,34 @@ use crate::{
     ids::NodeId,
     overlay::inbox::Permit,
     proto::routing::{Head, Reply, RoutingCounts},
+    wire::Flat,
 };
 
 /// On the wire: a message on its way to one node; its body is the attachment.
 impl PeerMessage for Head {
     const MSGTYPE: &'static str = "route";
+
+    fn write(&self, json: &mut Vec<u8>) -> serde_json::Result<()> {
+        self.write(json);
+        Ok(())
+    }
+
+    fn read(line: Flat<'_, '_>) -> Option<Self> {
+        Self::of_flat(line)
+    }
 }
 
 /// On the wire: what became of it, on its way back.
 impl PeerMessage for Reply {
     const MSGTYPE: &'static str = "routed";
+
+    fn write(&self, json: &mut Vec<u8>) -> serde_json::Result<()> {
+        if self.write(json) { Ok(()) } else { serde_json::to_writer(json, self) }
+    }
+
+    fn read(line: Flat<'_, '_>) -> Option<Self> {
+        Self::of_flat(line)
+    }
 }
 
 /// A message that another node has sent to this one, as its actor gets it.

@@ -54,8 +54,8 @@ impl Handle {
         node.subscribe(router.clone().recipient()).await;
         // A node that has just been started has no other actor for these.
         let registered = node
-            .register::<Head>(router.clone().recipient())
-            .and_then(|()| node.register::<Reply>(router.clone().recipient()));
+            .register_batches::<Head>(router.clone().recipient())
+            .and_then(|()| node.register_batches::<Reply>(router.clone().recipient()));
         if let Err(error) = registered {
             tracing::error!(%error, "messages to one node are not passed on");
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::{
-    Direction, JournalQuery, Kind, Node, NodeKey, Peer, PeerEvent, PeerInfo, Received,
+    Batch, Direction, JournalQuery, Kind, Node, NodeKey, Parcel, Peer, PeerEvent, PeerInfo,
     clock::Moment,
     ids::{LinkId, MessageId},
     overlay::envelope::{self, Letter, Purpose, Token},
@@ -118,11 +118,13 @@ impl Rig {
 
     fn say(&self, peer: &Played, head: Head, body: &[u8]) {
         let body = Bytes::copy_from_slice(body);
-        self.router().do_send(Received::mock_with(head, body, peer.as_peer().handle));
+        let parcel = Parcel { message: head, attachment: body };
+        self.router().do_send(Batch::mock(vec![parcel], peer.as_peer().handle));
     }
 
     fn reply(&self, peer: &Played, reply: Reply) {
-        self.router().do_send(Received::mock(reply, peer.as_peer().handle));
+        let parcel = Parcel { message: reply, attachment: Bytes::new() };
+        self.router().do_send(Batch::mock(vec![parcel], peer.as_peer().handle));
     }
 
     /// Begins to send, and waits until all has been done that can be.

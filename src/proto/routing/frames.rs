@@ -9,8 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     identity::PublicKey,
-    ids::{MessageId, NodeId},
+    ids::{MessageId, NodeId, digits},
     proto::journal::cut,
+    wire::{Flat, Value},
 };
 
 /// The longest `why` of a refusal, in bytes; the rest is cut off.
@@ -33,6 +34,45 @@ pub struct Head {
     /// It has no body and asks for the public key of the node it is for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub key: bool,
+}
+
+impl Head {
+    /// What serde would make of a flat line. None is left to serde.
+    #[must_use]
+    pub fn of_flat(line: Flat<'_, '_>) -> Option<Self> {
+        let (mut to, mut from, mut id, mut hops, mut key) = (None, None, None, None, false);
+        for (name, value) in line.fields() {
+            match (name, value) {
+                (b"to", Value::Text(text)) => to = Some(text.parse().ok()?),
+                (b"from", Value::Text(text)) => from = Some(text.parse().ok()?),
+                (b"id", Value::Text(text)) => id = Some(text.parse().ok()?),
+                (b"hops", Value::Number(n)) => hops = Some(u8::try_from(n).ok()?),
+                (b"key", Value::Truth(is_key)) => key = is_key,
+                (b"to" | b"from" | b"id" | b"hops" | b"key", _) => return None,
+                _ => {}
+            }
+        }
+        Some(Self { to: to?, from: from?, id: id?, hops: hops?, key })
+    }
+
+    /// Appends what serde would.
+    pub fn write(&self, json: &mut Vec<u8>) {
+        json.extend_from_slice(b"{\"to\":\"");
+        self.to.append(json);
+        json.extend_from_slice(b"\",\"from\":\"");
+        self.from.append(json);
+        json.extend_from_slice(b"\",\"id\":\"");
+        json.extend_from_slice(&digits::write(*self.id.as_bytes()));
+        json.extend_from_slice(b"\",\"hops\":");
+        append_number(json, self.hops);
+        json.extend_from_slice(if self.key { b",\"key\":true}" } else { b"}" });
+    }
+}
+
+fn append_number(json: &mut Vec<u8>, number: u8) {
+    let digits = [number / 100, number / 10 % 10, number % 10].map(|digit| b'0' + digit);
+    let first = if number >= 100 { 0 } else { 1 + usize::from(number < 10) };
+    json.extend_from_slice(digits.get(first..).unwrap_or_default());
 }
 
 /// How a message ended.
@@ -66,6 +106,12 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Delivered => "delivered",
         }
+    }
+
+    /// What a code stands for; any that is not known stands for [`NoRoute`](Self::NoRoute).
+    fn of_code(code: &str) -> Self {
+        let all = [Self::Timeout, Self::Busy, Self::TooLarge, Self::Refused, Self::Delivered];
+        all.into_iter().find(|outcome| outcome.code() == code).unwrap_or(Self::NoRoute)
     }
 
     /// Of several reasons why there is no way, the one that explains more has the higher rank.
@@ -110,6 +156,44 @@ impl Reply {
     #[must_use]
     pub const fn new(id: MessageId, outcome: Outcome, hops: u8) -> Self {
         Self { id, outcome, hops, why: None, proof: None, key: None }
+    }
+
+    /// What serde would make of a flat line. None is left to serde.
+    #[must_use]
+    pub fn of_flat(line: Flat<'_, '_>) -> Option<Self> {
+        let (mut id, mut outcome, mut hops, mut proof) = (None, None, None, None);
+        for (name, value) in line.fields() {
+            match (name, value) {
+                (b"id", Value::Text(text)) => id = Some(text.parse().ok()?),
+                (b"outcome", Value::Text(code)) => outcome = Some(Outcome::of_code(code)),
+                (b"hops", Value::Number(n)) => hops = Some(u8::try_from(n).ok()?),
+                (b"proof", Value::Text(text)) => proof = Some(digits::read(text)?),
+                // Refusals and keys are rare.
+                (b"id" | b"outcome" | b"hops" | b"proof" | b"why" | b"key", _) => return None,
+                _ => {}
+            }
+        }
+        Some(Self { id: id?, outcome: outcome?, hops: hops?, why: None, proof, key: None })
+    }
+
+    /// Appends what serde would, if there is nothing rare in it. Whether that was so.
+    pub fn write(&self, json: &mut Vec<u8>) -> bool {
+        if self.why.is_some() || self.key.is_some() {
+            return false;
+        }
+        json.extend_from_slice(b"{\"id\":\"");
+        json.extend_from_slice(&digits::write(*self.id.as_bytes()));
+        json.extend_from_slice(b"\",\"outcome\":\"");
+        json.extend_from_slice(self.outcome.code().as_bytes());
+        json.extend_from_slice(b"\",\"hops\":");
+        append_number(json, self.hops);
+        if let Some(proof) = self.proof {
+            json.extend_from_slice(b",\"proof\":\"");
+            json.extend_from_slice(&digits::write(proof));
+            json.push(b'"');
+        }
+        json.push(b'}');
+        true
     }
 
     /// Whether it may come from the node that the message was for, as far as one can tell who
@@ -187,5 +271,106 @@ mod hex_key {
         D: Deserializer<'de>,
     {
         Ok(Option::<Hex<32>>::deserialize(d)?.map(|Hex(bytes)| PublicKey::from_bytes(bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::Fields;
+
+    /// The field's text, or one of a few things that it should not be, or nothing.
+    fn field(
+        name: &'static str,
+        fine: impl Strategy<Value = String>,
+    ) -> impl Strategy<Value = String> {
+        let odd = ["null", "7", "256", "-1", "true", "\"x\"", "[]", "\"\\u0061\"", "1.0", "\"\""];
+        let odd = proptest::sample::select(odd.to_vec()).prop_map(str::to_owned);
+        let value = prop_oneof![6 => fine, 1 => odd];
+        let field = value.prop_map(move |value| format!("\"{name}\":{value}"));
+        prop_oneof![9 => field, 1 => Just("\"other\":1".to_owned())]
+    }
+
+    fn uuid() -> impl Strategy<Value = String> {
+        any::<u128>().prop_map(|id| format!("\"{}\"", NodeId::from_u128(id)))
+    }
+
+    fn hex_of(n: usize) -> impl Strategy<Value = String> {
+        proptest::string::string_regex(&format!("\"[0-9a-fA-F]{{{n}}}\"")).unwrap()
+    }
+
+    fn line(fields: &[String]) -> String {
+        format!("{{{}}}", fields.join(","))
+    }
+
+    fn agree<T>(line: &str, read: impl Fn(Flat<'_, '_>) -> Option<T>)
+    where
+        T: PartialEq + fmt::Debug + for<'de> Deserialize<'de>,
+    {
+        let mut fields = Fields::default();
+        if let Some(message) = fields.read(line).and_then(read) {
+            assert_eq!(serde_json::from_str::<T>(line).unwrap(), message, "{line}");
+        }
+    }
+
+    fn reread<T: Serialize>(message: &T, json: &[u8]) {
+        assert_eq!(serde_json::to_vec(message).unwrap(), json);
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_is_read_and_written_as_serde_does(
+            fields in (
+                field("to", uuid()), field("from", uuid()), field("id", hex_of(32)),
+                field("hops", (0..300_u32).prop_map(|n| n.to_string())),
+                field("key", any::<bool>().prop_map(|key| key.to_string())),
+            ),
+            (to, from, id, hops, key) in any::<(u128, u128, [u8; 16], u8, bool)>(),
+        ) {
+            let (to_field, from_field, id_field, hops_field, key_field) = fields;
+            agree(&line(&[to_field, from_field, id_field, hops_field, key_field]), Head::of_flat);
+            let (to, from) = (NodeId::from_u128(to), NodeId::from_u128(from));
+            let head = Head { to, from, id: MessageId::from_bytes(id), hops, key };
+            let mut json = Vec::new();
+            head.write(&mut json);
+            reread(&head, &json);
+            let text = String::from_utf8(json).unwrap();
+            let mut fields = Fields::default();
+            prop_assert_eq!(fields.read(&text).and_then(Head::of_flat), Some(head));
+        }
+
+        #[test]
+        fn a_reply_is_read_and_written_as_serde_does(
+            fields in (
+                field("id", hex_of(32)),
+                field("outcome", "\"(timeout|busy|too-large|refused|delivered|no-route|later)\""),
+                field("hops", (0..300_u32).prop_map(|n| n.to_string())),
+                field("why", "\"[a-z]{0,70}\""), field("proof", hex_of(32)), field("key", hex_of(64)),
+            ),
+            n_fields in 3..7_usize,
+            (id, hops, proof, n) in any::<([u8; 16], u8, Option<[u8; 16]>, u8)>(),
+        ) {
+            let (id_field, outcome, hops_field, why, proof_field, key) = fields;
+            let all = [id_field, outcome, hops_field, proof_field, why, key];
+            agree(&line(&all[..n_fields]), Reply::of_flat);
+            let codes = ["timeout", "busy", "too-large", "refused", "delivered", "no-route"];
+            let outcome = Outcome::of_code(codes[usize::from(n) % codes.len()]);
+            let reply = Reply { proof, ..Reply::new(MessageId::from_bytes(id), outcome, hops) };
+            let mut json = Vec::new();
+            prop_assert!(reply.write(&mut json));
+            reread(&reply, &json);
+            let text = String::from_utf8(json).unwrap();
+            let mut fields = Fields::default();
+            prop_assert_eq!(fields.read(&text).and_then(Reply::of_flat), Some(reply));
+        }
+    }
+
+    #[test]
+    fn what_is_rare_in_a_reply_is_left_to_serde() {
+        let reply = Reply::new(MessageId::from_bytes([7; 16]), Outcome::Refused, 3);
+        let refused = Reply { why: Some("busy".into()), ..reply };
+        assert!(!refused.write(&mut Vec::new()));
     }
 }

@@ -9,6 +9,7 @@ use super::walk::Walk;
 use crate::{
     clock::Moment,
     ids::{MessageId, NodeId},
+    proto::by_message::{ByMessage, Secret},
 };
 
 /// The bounds of what is kept of the messages that are passed on.
@@ -51,7 +52,7 @@ pub(super) struct Trail {
 #[derive(Debug)]
 pub(super) struct Trails {
     limits: TrailLimits,
-    by_id: BTreeMap<MessageId, Trail>,
+    by_id: ByMessage<Trail>,
     /// In the order in which they came, which is that of their ends. Also has some that are gone:
     /// taking them out of the middle would cost more than passing over them.
     by_due: VecDeque<(Moment, MessageId)>,
@@ -60,10 +61,10 @@ pub(super) struct Trails {
 }
 
 impl Trails {
-    pub(super) const fn new(limits: TrailLimits) -> Self {
+    pub(super) const fn new(limits: TrailLimits, secret: Secret) -> Self {
         Self {
             limits,
-            by_id: BTreeMap::new(),
+            by_id: ByMessage::new(secret),
             by_due: VecDeque::new(),
             per_peer: BTreeMap::new(),
             bytes: 0,
@@ -78,10 +79,13 @@ impl Trails {
         self.by_id.get_mut(id)
     }
 
-    /// Those that have to do with a peer.
+    /// Those that have to do with a peer, by id.
     pub(super) fn of(&self, peer: NodeId) -> Vec<MessageId> {
         let concerns = |t: &Trail| t.prev == Some(peer) || t.walk.waits_for(peer);
-        self.by_id.iter().filter(|(_, trail)| concerns(trail)).map(|(id, _)| *id).collect()
+        let found = self.by_id.iter().filter(|(_, trail)| concerns(trail)).map(|(id, _)| *id);
+        let mut found: Vec<_> = found.collect();
+        found.sort_unstable();
+        found
     }
 
     /// Whether one more message of this peer leaves a trail.
@@ -118,6 +122,8 @@ impl Trails {
     /// Ends a trail.
     pub(super) fn end(&mut self, id: &MessageId) -> Option<Trail> {
         let mut trail = self.by_id.remove(id)?;
+        // Most are answered in the order in which they came.
+        self.by_due.pop_front_if(|(_, first)| first == id);
         self.forget_body(&mut trail);
         self.part(trail.prev);
         Some(trail)
@@ -169,12 +175,6 @@ impl Trails {
 
     /// Keeps what is gone from outnumbering what is there.
     fn tidy(&mut self) {
-        while let Some((due, id)) = self.by_due.front() {
-            if self.is_current(*due, id) {
-                break;
-            }
-            self.by_due.pop_front();
-        }
         if self.by_due.len() > 2 * self.by_id.len() + 64 {
             let by_id = &self.by_id;
             self.by_due.retain(|(due, id)| by_id.get(id).is_some_and(|trail| trail.due == *due));
@@ -198,11 +198,11 @@ impl Trails {
     /// What must hold after every call.
     #[cfg(test)]
     pub(super) fn check(&self) {
-        let sizes = self.by_id.values().filter_map(|trail| trail.walk.body.as_ref());
+        let sizes = self.by_id.iter().filter_map(|(_, trail)| trail.walk.body.as_ref());
         assert_eq!(self.bytes, sizes.map(bytes::Bytes::len).sum::<usize>());
         assert!(self.bytes <= self.limits.max_bytes && self.by_id.len() <= self.limits.max);
         let mut per_peer = BTreeMap::new();
-        for prev in self.by_id.values().filter_map(|trail| trail.prev) {
+        for prev in self.by_id.iter().filter_map(|(_, trail)| trail.prev) {
             *per_peer.entry(prev).or_default() += 1;
         }
         assert_eq!(self.per_peer, per_peer);
