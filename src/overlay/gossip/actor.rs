@@ -167,7 +167,11 @@ impl Gossiper {
         if gossip_id(origin, topic.name(), blob) != id {
             return self.forged(now, from, "the id is not the content's");
         }
-        let letter = match Letter::verify(blob, origin, &Purpose::Gossip { topic: topic.name() }) {
+        let begin = self.now();
+        let letter = Letter::verify(blob, origin, &Purpose::Gossip { topic: topic.name() });
+        self.stats.checks += 1;
+        self.stats.checking += self.now().since(begin);
+        let letter = match letter {
             Ok(letter) => letter,
             Err(why) => return self.forged(now, from, &why.to_string()),
         };
