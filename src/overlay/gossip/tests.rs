@@ -303,7 +303,7 @@ async fn what_is_announced_is_asked_for_and_what_is_asked_for_is_sent() {
     let answer = Gossip { depth: 128, ..frame.clone() };
     rig.say(&one, answer, &blob);
     assert!(one.heard_nothing().await);
-    pass(400).await;
+    pass(1000).await;
     let ihave = json!({"msgtype": "ihave", "ids": [id]});
     assert_eq!(other.sent().await, [(ihave.clone(), Bytes::new())]);
 

@@ -39,12 +39,12 @@ pub struct GossipConfig {
 }
 
 impl Default for GossipConfig {
-    /// Announced every 400 ms to 4, compared every 30 s; asked for after 1 s and then every 500 ms;
+    /// Announced every second to 4, compared every 30 s; asked for after 1 s and then every 500 ms;
     /// kept for 120 s, at most 4,096 messages and 16 MiB; 65,536 ids; 200 messages at once, 20 per
     /// second; 4,096 origins.
     fn default() -> Self {
         Self {
-            announce_every: Duration::from_millis(400),
+            announce_every: Duration::from_secs(1),
             announce_to: 4,
             compare_every: Duration::from_secs(30),
             graft_after: Duration::from_secs(1),
