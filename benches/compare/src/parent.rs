@@ -30,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The core that the network is given. The parent only waits, so the first is left to everything else.
 const CORE: &str = "1";
 
+/// What is added to the seed of a network that did not come together.
+const OTHER_SEED: u64 = 1000;
+
 #[derive(Debug)]
 pub(crate) struct Parent {
     contenders: Vec<Contender>,
@@ -64,7 +67,14 @@ impl Parent {
             }
             for column in turns {
                 eprintln!("{}: run {} of {}", column.contender.title(), run + 1, self.runs);
-                column.samples.push(self.sample(column.contender, plan)?);
+                let sample = self.sample(column.contender, plan).or_else(|error| {
+                    // A network that does not come together says something, too; another gets its turn.
+                    eprintln!("{error}");
+                    column.failed += 1;
+                    let seed = plan.seed.wrapping_add(OTHER_SEED);
+                    self.sample(column.contender, Plan { seed, ..plan })
+                })?;
+                column.samples.push(sample);
             }
         }
         table::print(&columns, &self.plan);

@@ -14,11 +14,13 @@ const SATURATED: f64 = 0.7;
 pub(crate) struct Column {
     pub(crate) contender: Contender,
     pub(crate) samples: Vec<Sample>,
+    /// Networks that did not come together. Others took their places.
+    pub(crate) failed: u32,
 }
 
 impl Column {
     pub(crate) const fn new(contender: Contender) -> Self {
-        Self { contender, samples: Vec::new() }
+        Self { contender, samples: Vec::new(), failed: 0 }
     }
 
     fn each(&self, of: Figure) -> Vec<f64> {
@@ -88,8 +90,11 @@ fn print_ratios(first: &Column, others: &[Column]) {
 
 /// Says what makes a column less than it seems.
 fn remark(column: &Column) {
-    let Column { contender, samples } = column;
+    let Column { contender, samples, failed } = column;
     let title = contender.title();
+    if *failed > 0 {
+        println!("* {title}: {failed} more networks did not come together.");
+    }
     let wrong: u64 = samples.iter().map(|sample| sample.wrong).sum();
     if wrong > 0 {
         println!("* {title}: {wrong} deliveries of what had been delivered already.");
