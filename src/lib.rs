@@ -91,6 +91,7 @@ pub mod actors;
 pub mod address;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod data_dir;
 pub mod extension;
 pub mod identity;

@@ -16,6 +16,9 @@ use crate::{
 /// of refusals must not cost the node more than the flood itself.
 const MAILBOX: usize = 4096;
 
+/// The most actors that decisions are sent to.
+pub const MAX_FOLLOWERS: usize = 16;
+
 impl Message for Decision {
     type Result = ();
 }
@@ -25,10 +28,17 @@ impl Message for Decision {
 #[rtype(result = "Vec<Decision>")]
 pub struct Find(pub JournalQuery);
 
+/// Has every later decision that gets an entry of its own sent to an actor, as long as it lives.
+/// Answered with whether there was room for one more follower.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct Follow(pub Recipient<Decision>);
+
 /// The shell of [`Ring`].
 #[derive(Debug)]
 pub struct Journal {
     ring: Ring,
+    followers: Vec<Recipient<Decision>>,
     _vital: Option<Vital>,
 }
 
@@ -37,7 +47,7 @@ impl Journal {
     pub fn start(entries: usize, vital: Option<Vital>) -> Addr<Self> {
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
-            Self { ring: Ring::new(entries), _vital: vital }
+            Self { ring: Ring::new(entries), followers: Vec::new(), _vital: vital }
         })
     }
 }
@@ -50,7 +60,24 @@ impl Handler<Decision> for Journal {
     type Result = ();
 
     fn handle(&mut self, decision: Decision, _: &mut Context<Self>) {
-        self.ring.push(decision);
+        let Some(decision) = self.ring.push(decision) else { return };
+        // What a follower's full mailbox refuses is in the journal all the same.
+        self.followers.retain(|follower| {
+            !matches!(follower.try_send(decision.clone()), Err(SendError::Closed(_)))
+        });
+    }
+}
+
+impl Handler<Follow> for Journal {
+    type Result = bool;
+
+    fn handle(&mut self, Follow(follower): Follow, _: &mut Context<Self>) -> bool {
+        self.followers.retain(Recipient::connected);
+        let has_room = self.followers.len() < MAX_FOLLOWERS;
+        if has_room {
+            self.followers.push(follower);
+        }
+        has_room
     }
 }
 

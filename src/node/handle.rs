@@ -13,7 +13,7 @@ use super::core::Core;
 use crate::{
     actors::{
         discovery::{Book, BookEntry, DialError, DialNow, Discovery},
-        journal::Find,
+        journal::{Find, Follow},
         registry::{
             BanList, BanTarget, Disconnect, DiscouragedList, LiftBan, PeerEvent, PeerList, Sent,
             ShutDown, Stop, Subscribe,
@@ -139,6 +139,14 @@ impl NodeHandle {
     /// What the node decided and why, oldest first.
     pub async fn journal(&self, query: JournalQuery) -> Vec<Decision> {
         self.inner.core.journal.send(Find(query)).await.unwrap_or_default()
+    }
+
+    /// Has every later decision that gets an entry of its own in the journal sent to an actor, as long as
+    /// it lives: what is only counted in an earlier entry is not. What its full mailbox refuses it
+    /// misses. Whether there was room for it: [`MAX_FOLLOWERS`](crate::actors::journal::MAX_FOLLOWERS)
+    /// can follow.
+    pub async fn follow_journal(&self, follower: Recipient<Decision>) -> bool {
+        self.inner.core.journal.send(Follow(follower)).await.unwrap_or(false)
     }
 
     /// How many decisions the journal was too busy to keep.

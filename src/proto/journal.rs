@@ -341,21 +341,23 @@ impl Ring {
         Self { entries: VecDeque::new(), capacity, overwritten: 0, floods: Floods::new() }
     }
 
-    /// Keeps a decision, or counts it in the latest one of its sort.
-    pub fn push(&mut self, decision: Decision) {
+    /// Keeps a decision, or counts it in the latest one of its sort. The decision, if it has an entry of
+    /// its own.
+    pub fn push(&mut self, decision: Decision) -> Option<&Decision> {
         let next = self.overwritten + u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
         if decision.kind.is_floodable()
             && let Verdict::CountIn(place) = self.floods.judge(&decision, self.overwritten..next)
             && let Some(latest) = self.entry(place)
         {
             latest.more += 1;
-            return;
+            return None;
         }
         while self.entries.len() >= self.capacity.max(1) {
             self.entries.pop_front();
             self.overwritten += 1;
         }
         self.entries.push_back(decision);
+        self.entries.back()
     }
 
     /// The entry that was pushed as this one since the start; `None` if it was overwritten.

@@ -1,0 +1,357 @@
+//! Hears what happens in the node, and tells it to those who listen.
+//!
+//! Owns the topics that are taken for them and the questions that wait for their answer. What happens goes
+//! into a [`Ring`] that listeners read at their own pace; nothing waits for one of them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::prelude::*;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::{
+    messages::{Inquiry, InquiryReply, Note},
+    model::{ApiError, Code, Event, Heard, Inquired, PeerEntry, at},
+    ring::{Ring, Told},
+    topics::{TooMany, Topics},
+};
+use crate::{
+    Decision, NodeHandle, Peer, PeerEvent,
+    overlay::{Asked, Overlay, Published, Routed, Topic},
+};
+
+/// The most that listen at a time.
+pub const MAX_LISTENERS: usize = 2048;
+
+/// How long a topic is taken after its last listener has gone: it may come back.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// How often questions are looked through for those whose time is up.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Events that may wait for the hub; what is over is missed.
+const MAILBOX: usize = 4096;
+
+/// What the hub and the listeners share.
+#[derive(Debug)]
+pub(super) struct Feed {
+    ring: Mutex<Ring>,
+    latest: watch::Sender<u64>,
+    listeners: AtomicUsize,
+}
+
+impl Feed {
+    fn new() -> Self {
+        Self {
+            ring: Mutex::default(),
+            latest: watch::Sender::new(0),
+            listeners: AtomicUsize::new(0),
+        }
+    }
+
+    fn tell(&self, topic: Option<&Topic>, event: &Event) {
+        let json = match serde_json::to_string(event) {
+            Ok(json) => json.into(),
+            Err(error) => return tracing::error!(%error, "an event cannot be told"),
+        };
+        let topic = topic.map(|topic| topic.name().into());
+        let last = {
+            let mut ring = self.ring.lock();
+            ring.push(Told { name: event.name(), topic, json });
+            ring.last()
+        };
+        self.latest.send_replace(last);
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.ring.lock().last()
+    }
+
+    pub(super) fn after(&self, seen: u64) -> super::ring::After {
+        self.ring.lock().after(seen)
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.latest.subscribe()
+    }
+
+    pub(super) fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Relaxed)
+    }
+}
+
+/// A listener's place.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<Feed>);
+
+impl Seat {
+    pub(super) fn take(feed: &Arc<Feed>) -> Result<Self, ApiError> {
+        let taken = feed.listeners.fetch_add(1, Ordering::Relaxed);
+        let seat = Self(feed.clone());
+        if taken >= MAX_LISTENERS {
+            return Err(ApiError::new(Code::Full, "there are too many listeners"));
+        }
+        Ok(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.listeners.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The actor.
+pub(super) struct Hub {
+    overlay: Overlay,
+    feed: Arc<Feed>,
+    topics: Topics,
+    open: BTreeMap<u64, Asked<Inquiry>>,
+    asked: u64,
+}
+
+impl Hub {
+    /// Starts it, and has the node tell it everything.
+    pub(super) async fn start(overlay: Overlay) -> (Addr<Self>, Arc<Feed>) {
+        let feed = Arc::new(Feed::new());
+        let shared = feed.clone();
+        let node = overlay.node().clone();
+        let hub = Self::create(|ctx: &mut Context<Self>| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            let (topics, open) = (Topics::default(), BTreeMap::new());
+            Self { overlay: overlay.clone(), feed: shared, topics, open, asked: 0 }
+        });
+        node.subscribe(hub.clone().recipient()).await;
+        if !node.follow_journal(hub.clone().recipient()).await {
+            tracing::error!("decisions are not told as events: too many follow the journal");
+        }
+        let registered = overlay
+            .register::<Note>(hub.clone().recipient())
+            .and_then(|()| overlay.answer::<Inquiry>(hub.clone().recipient()));
+        if let Err(error) = registered {
+            tracing::error!(%error, "messages and questions are not told as events");
+        }
+        (hub, feed)
+    }
+
+    fn node(&self) -> &NodeHandle {
+        self.overlay.node()
+    }
+
+    fn entry(&self, peer: &Peer) -> PeerEntry {
+        PeerEntry::of(&peer.info, self.node().clock().now())
+    }
+
+    /// Takes a topic, if it was not taken before.
+    fn take(&mut self, topic: &Topic, own: Recipient<Published<Note>>) -> Result<(), ApiError> {
+        if self.topics.is_wanted(topic) {
+            return Ok(());
+        }
+        let subscribed = self.overlay.subscribe::<Note>(topic, own);
+        subscribed.map_err(|error| ApiError::new(Code::Full, error.to_string()))
+    }
+
+    fn let_go(&mut self, topic: &Topic) {
+        if self.topics.drop_unwanted(topic) {
+            self.overlay.unsubscribe(topic);
+        }
+    }
+}
+
+impl Actor for Hub {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(SWEEP, |hub, _| {
+            let now = hub.node().clock().now();
+            let late: Vec<u64> =
+                hub.open.iter().filter(|(_, asked)| asked.until <= now).map(|(n, _)| *n).collect();
+            for asked in late.iter().filter_map(|n| hub.open.remove(n)) {
+                asked.refuse("no-answer");
+            }
+        });
+    }
+}
+
+impl Handler<PeerEvent> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, event: PeerEvent, _: &mut Context<Self>) {
+        let event = match event {
+            PeerEvent::Up(peer) => Event::PeerUp { peer: self.entry(&peer) },
+            PeerEvent::Changed(peer) => Event::PeerChanged { peer: self.entry(&peer) },
+            PeerEvent::Down { peer, reason } => {
+                Event::PeerDown { peer: self.entry(&peer), reason: reason.code().to_owned() }
+            }
+        };
+        self.feed.tell(None, &event);
+    }
+}
+
+impl Handler<Decision> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, decision: Decision, _: &mut Context<Self>) {
+        self.feed.tell(None, &Event::Decision { entry: (&decision).into() });
+    }
+}
+
+impl Handler<Routed<Note>> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, note: Routed<Note>, _: &mut Context<Self>) {
+        let heard = Heard {
+            at_ms: at(self.node().clock().now()),
+            from: note.from.to_string(),
+            proven: note.proven,
+            topic: None,
+            text: note.message.text,
+            hops: note.hops,
+        };
+        self.feed.tell(None, &Event::Message(heard));
+    }
+}
+
+impl Handler<Published<Note>> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, note: Published<Note>, _: &mut Context<Self>) {
+        let heard = Heard {
+            at_ms: at(self.node().clock().now()),
+            from: note.origin.to_string(),
+            proven: note.proven,
+            topic: Some(note.topic.name().to_owned()),
+            text: note.message.text,
+            hops: note.hops,
+        };
+        self.feed.tell(Some(&note.topic), &Event::Message(heard));
+    }
+}
+
+impl Handler<Asked<Inquiry>> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, asked: Asked<Inquiry>, _: &mut Context<Self>) {
+        if self.feed.listeners() == 0 {
+            return asked.refuse("nobody");
+        }
+        self.asked += 1;
+        let inquired = Inquired {
+            inquiry: self.asked,
+            from: asked.from.to_string(),
+            proven: asked.proven,
+            text: asked.question.text.clone(),
+            until_ms: at(asked.until),
+        };
+        // As many as the overlay's inbox lets be alive at a time.
+        self.open.insert(self.asked, asked);
+        self.feed.tell(None, &Event::Inquiry(inquired));
+    }
+}
+
+/// Take a topic: until that is taken back, or as long as somebody listens.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<bool, ApiError>")]
+pub(super) struct Take {
+    pub(super) topic: Topic,
+    pub(super) is_kept: bool,
+}
+
+impl Handler<Take> for Hub {
+    type Result = Result<bool, ApiError>;
+
+    fn handle(&mut self, Take { topic, is_kept }: Take, ctx: &mut Context<Self>) -> Self::Result {
+        self.take(&topic, ctx.address().recipient())?;
+        let taken = if is_kept {
+            self.topics.keep(topic.clone())
+        } else {
+            self.topics.listen(topic.clone()).map(|()| true)
+        };
+        taken.map_err(|TooMany| {
+            self.overlay.unsubscribe(&topic);
+            ApiError::new(Code::Full, "there are too many topics")
+        })
+    }
+}
+
+/// Do not take it any more: as whoever subscribed, or as a listener that has gone.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub(super) struct Leave {
+    pub(super) topic: Topic,
+    pub(super) is_kept: bool,
+}
+
+impl Handler<Leave> for Hub {
+    type Result = bool;
+
+    fn handle(&mut self, Leave { topic, is_kept }: Leave, ctx: &mut Context<Self>) -> bool {
+        if is_kept {
+            let was_kept = self.topics.release(&topic);
+            self.let_go(&topic);
+            return was_kept;
+        }
+        ctx.run_later(LINGER, move |hub, _| {
+            hub.topics.leave(&topic);
+            hub.let_go(&topic);
+        });
+        true
+    }
+}
+
+/// Say this to a question. Whether it was still open.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<bool, ApiError>")]
+pub(super) struct Say {
+    pub(super) inquiry: u64,
+    /// A text, or the reason for there being none.
+    pub(super) said: Result<String, String>,
+}
+
+impl Handler<Say> for Hub {
+    type Result = Result<bool, ApiError>;
+
+    fn handle(&mut self, say: Say, _: &mut Context<Self>) -> Self::Result {
+        let Some(asked) = self.open.remove(&say.inquiry) else { return Ok(false) };
+        match say.said {
+            Ok(text) => asked
+                .answer(&InquiryReply { text })
+                .map_err(|error| ApiError::new(Code::TooLarge, error.to_string()))?,
+            Err(why) => asked.refuse(&why),
+        }
+        Ok(true)
+    }
+}
+
+/// The topics that are taken.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<String>")]
+pub(super) struct ListTopics;
+
+impl Handler<ListTopics> for Hub {
+    type Result = Vec<String>;
+
+    fn handle(&mut self, _: ListTopics, _: &mut Context<Self>) -> Self::Result {
+        self.topics.names().map(|topic| topic.name().to_owned()).collect()
+    }
+}
+
+/// Ends it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct End;
+
+impl Handler<End> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, _: End, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}

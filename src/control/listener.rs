@@ -1,0 +1,115 @@
+//! One that listens to events, at its own pace.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use actix::Addr;
+use tokio::sync::watch;
+
+use super::{
+    hub::{Feed, Hub, Leave, Seat, Take},
+    model::{ApiError, Event, Missed},
+    ring::Told,
+};
+use crate::overlay::Topic;
+
+/// What a listener wants to hear.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// Events of these names; of all if there are none.
+    pub(super) names: BTreeSet<String>,
+    /// Of what is published, only these topics; all that are taken if there are none.
+    pub(super) topics: Vec<Topic>,
+}
+
+impl Wish {
+    fn includes(&self, told: &Told) -> bool {
+        let is_named = self.names.is_empty() || self.names.contains(told.name);
+        let is_wanted = |topic: &str| self.topics.iter().any(|wanted| wanted.name() == topic);
+        is_named && (self.topics.is_empty() || told.topic.as_deref().is_some_and(is_wanted))
+    }
+}
+
+/// The topics that a listener named, taken as long as it lives and a while longer.
+struct Held {
+    hub: Addr<Hub>,
+    topics: Vec<Topic>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for topic in self.topics.drain(..) {
+            self.hub.do_send(Leave { topic, is_kept: false });
+        }
+    }
+}
+
+/// What a listener hears next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Next {
+    /// The number to come back with.
+    pub(super) number: u64,
+    /// The event.
+    pub(super) told: Arc<Told>,
+}
+
+/// Hears events from some number on.
+pub(super) struct Listener {
+    feed: Arc<Feed>,
+    latest: watch::Receiver<u64>,
+    seen: u64,
+    wish: Wish,
+    _seat: Seat,
+    _held: Held,
+}
+
+impl Listener {
+    /// Listens to what comes after a number; from now on if there is none.
+    pub(super) async fn new(
+        feed: &Arc<Feed>,
+        hub: &Addr<Hub>,
+        wish: Wish,
+        seen: Option<u64>,
+    ) -> Result<Self, ApiError> {
+        let seat = Seat::take(feed)?;
+        // Before the topics are taken, so that nothing of them is passed over.
+        let (latest, seen) = (feed.watch(), seen.unwrap_or_else(|| feed.last()));
+        let mut held = Held { hub: hub.clone(), topics: Vec::new() };
+        for topic in &wish.topics {
+            let take = Take { topic: topic.clone(), is_kept: false };
+            let taken = hub.send(take).await.map_err(|_| super::stopped())?;
+            taken?;
+            held.topics.push(topic.clone());
+        }
+        Ok(Self { feed: feed.clone(), latest, seen, wish, _seat: seat, _held: held })
+    }
+
+    /// The next event that it wishes to hear, or a gap; `None` when the node has stopped.
+    pub(super) async fn next(&mut self) -> Option<Next> {
+        loop {
+            // Before the look, so that what comes in between is not slept through.
+            self.latest.borrow_and_update();
+            let after = self.feed.after(self.seen);
+            if after.missed > 0 {
+                self.seen += after.missed;
+                return gap(self.seen, Some(after.missed));
+            }
+            match after.event {
+                Some((number, told)) => {
+                    self.seen = number;
+                    if self.wish.includes(&told) {
+                        return Some(Next { number, told });
+                    }
+                }
+                None => self.latest.changed().await.ok()?,
+            }
+        }
+    }
+}
+
+/// The word of a gap before a number.
+pub(super) fn gap(number: u64, count: Option<u64>) -> Option<Next> {
+    let event = Event::Missed(Missed { count });
+    let json = serde_json::to_string(&event).ok()?.into();
+    let told = Told { name: event.name(), topic: None, json };
+    Some(Next { number, told: Arc::new(told) })
+}

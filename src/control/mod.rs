@@ -1,0 +1,122 @@
+//! Seeing, asking and steering a running node from outside: an extension, which the core does not know.
+//!
+//! [`Control`] is what can be asked of a node and told to it, in the words of [`model`]. [`server`] offers
+//! it over HTTP; `peerage peers`, `send` and the other commands are clients of that.
+
+mod commands;
+mod find;
+mod hub;
+mod listener;
+pub mod messages;
+pub mod model;
+pub mod ring;
+pub mod server;
+pub mod token;
+pub mod topics;
+mod views;
+
+use std::{fmt, sync::Arc};
+
+use actix::Addr;
+
+pub use self::{
+    hub::MAX_LISTENERS,
+    views::{JournalFilter, MAX_ENTRIES},
+};
+use self::{
+    hub::{End, Feed, Hub},
+    model::{ApiError, Code},
+};
+use crate::{Bootstrap, NodeConfig, NodeHandle, Security, clock::Moment, overlay::Overlay};
+
+/// What is said of a node that its actors do not know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct About {
+    /// What software it says it is.
+    pub agent: String,
+    /// The network that it is part of.
+    pub network: String,
+    /// `require`, `prefer` or `off`.
+    pub security: String,
+    /// The address that it announces, if that is set.
+    pub advertise: Option<String>,
+    /// Whether it is to listen at all.
+    pub listens: bool,
+    /// Whether it has nobody to join through.
+    pub is_first: bool,
+    /// The settings in force, as a configuration file.
+    pub settings: String,
+}
+
+impl About {
+    /// What follows from the node's configuration, with the settings as a file.
+    #[must_use]
+    pub fn of(config: &NodeConfig, settings: String) -> Self {
+        let security = match config.security {
+            Security::Off => "off",
+            Security::Prefer => "prefer",
+            Security::Require => "require",
+        };
+        let is_first = config
+            .bootstrap
+            .iter()
+            .all(|contact: &Bootstrap| config.listen.contains(&contact.addr));
+        Self {
+            agent: config.agent.clone(),
+            network: config.network.clone(),
+            security: security.to_owned(),
+            advertise: config.advertise.as_ref().map(ToString::to_string),
+            listens: !config.listen.is_empty(),
+            is_first,
+            settings,
+        }
+    }
+}
+
+/// All that can be asked of a running node, and told to it. Clones are of the same node.
+#[derive(Clone)]
+pub struct Control {
+    overlay: Overlay,
+    hub: Addr<Hub>,
+    feed: Arc<Feed>,
+    about: Arc<About>,
+    started: Moment,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("node", &self.node().id()).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Begins to hear what happens in the node. Takes the msgtypes `note` and `inquiry`.
+    pub async fn start(overlay: &Overlay, about: About) -> Self {
+        let started = overlay.node().clock().now();
+        let (hub, feed) = Hub::start(overlay.clone()).await;
+        Self { overlay: overlay.clone(), hub, feed, about: Arc::new(about), started }
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> &NodeHandle {
+        self.overlay.node()
+    }
+
+    /// Which run of the node it is: events of different runs have different ids.
+    fn run(&self) -> u64 {
+        self.started.since_epoch().as_secs()
+    }
+
+    /// Ends what [`start`](Self::start) began; the node itself runs on.
+    pub async fn stop(&self) {
+        if let Err(gone) = self.hub.send(End).await {
+            tracing::debug!(%gone, "already ended");
+        }
+    }
+}
+
+/// The node is stopping, so nobody answers.
+fn stopped() -> ApiError {
+    ApiError::new(Code::Stopped, "the node is stopping")
+}

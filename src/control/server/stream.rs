@@ -1,0 +1,170 @@
+//! What is answered piece by piece: events, and the answers to a question.
+
+use std::{collections::BTreeSet, convert::Infallible, time::Duration};
+
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::time::timeout;
+use utoipa::IntoParams;
+
+use crate::control::{
+    Control,
+    commands::{line_of, topic},
+    listener::{Listener, Next, Wish, gap},
+    model::{ApiError, AskLine, AskRequest, Code, ErrorBody, Event},
+};
+
+/// The longest time without a word: a comment then tells that the connection lives.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Which events are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventParams {
+    /// Only events of these names, with commas between: `peer-up,peer-down`.
+    only: Option<String>,
+    /// Only what is published on these topics, with commas between. They are taken as long as somebody
+    /// listens, and a minute longer.
+    topics: Option<String>,
+    /// Where to go on, for clients that cannot send the header `Last-Event-ID`.
+    since: Option<String>,
+}
+
+/// What happens, as server-sent events. Each has an id; whoever comes back with it as `Last-Event-ID` is
+/// told all that came after it, as far as it is held (1,024 events, 8 MiB), and how much is missing.
+#[utoipa::path(get, path = "/v1/events", tag = "events",
+    params(EventParams, ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was read.")),
+    responses(
+        (status = 200, description = "A stream; the data of each is an `Event`.", body = Event, content_type = "text/event-stream"),
+        (status = 400, body = ErrorBody),
+        (status = 429, description = "There are too many listeners, or too many topics.", body = ErrorBody),
+    ))]
+pub(super) async fn events(
+    node: web::Data<Control>,
+    request: HttpRequest,
+    params: web::Query<EventParams>,
+) -> Result<HttpResponse, ApiError> {
+    let EventParams { only, topics, since } = params.into_inner();
+    let names: BTreeSet<String> = list(only.as_deref()).map(str::to_owned).collect();
+    if let Some(unknown) = names.iter().find(|name| !NAMES.contains(&name.as_str())) {
+        let message = format!("no event is called {unknown:?}; they are {}", NAMES.join(", "));
+        return Err(ApiError::new(Code::BadRequest, message));
+    }
+    let topics = list(topics.as_deref()).map(topic).collect::<Result<Vec<_>, _>>()?;
+    let sent = request.headers().get("last-event-id").and_then(|id| id.to_str().ok());
+    let run = node.run();
+    let place = sent.map(str::to_owned).or(since).map(|id| Place::of(&id, run)).transpose()?;
+    let (seen, first) = match place {
+        None => (None, None),
+        Some(Place::Here(number)) => (Some(number), None),
+        // Another run's numbers say nothing of this one's: all that it holds is told.
+        Some(Place::Elsewhere) => (Some(0), gap(0, None)),
+    };
+    let listener = Listener::new(&node.feed, &node.hub, Wish { names, topics }, seen).await?;
+    let state = (listener, first, true);
+    let body = stream::unfold(state, move |(mut listener, first, is_new)| async move {
+        if is_new {
+            // Something at once, so that the client sees that it is heard.
+            return Some((
+                Ok::<_, Infallible>(Bytes::from_static(b": hello\n\n")),
+                (listener, first, false),
+            ));
+        }
+        if let Some(next) = first {
+            return Some((Ok(chunk(&next, run)), (listener, None, false)));
+        }
+        let bytes = match timeout(HEARTBEAT, listener.next()).await {
+            Ok(next) => chunk(&next?, run),
+            Err(_) => Bytes::from_static(b":\n\n"),
+        };
+        Some((Ok(bytes), (listener, None, false)))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .streaming(body))
+}
+
+/// The names of all events.
+pub(super) const NAMES: [&str; 7] =
+    ["peer-up", "peer-changed", "peer-down", "decision", "message", "inquiry", "missed"];
+
+fn list(text: Option<&str>) -> impl Iterator<Item = &str> {
+    text.into_iter().flat_map(|text| text.split(',')).map(str::trim).filter(|word| !word.is_empty())
+}
+
+/// An event as it is sent: its JSON has no newline.
+fn chunk(next: &Next, run: u64) -> Bytes {
+    let Next { number, told } = next;
+    format!("id: {run:x}-{number}\nevent: {}\ndata: {}\n\n", told.name, told.json).into()
+}
+
+/// Where a client that comes back was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In this run.
+    Here(u64),
+    /// In another.
+    Elsewhere,
+}
+
+impl Place {
+    fn of(id: &str, run: u64) -> Result<Self, ApiError> {
+        let parts = id.split_once('-').and_then(|(run, number)| {
+            Some((u64::from_str_radix(run, 16).ok()?, number.parse::<u64>().ok()?))
+        });
+        match parts {
+            Some((its, number)) if its == run => Ok(Self::Here(number)),
+            Some(_) => Ok(Self::Elsewhere),
+            None => {
+                let message = format!("{id:?} is no event's id");
+                Err(ApiError::new(Code::BadRequest, message))
+            }
+        }
+    }
+}
+
+/// Asks other nodes, and streams what comes back as JSON lines, the account last.
+#[utoipa::path(post, path = "/v1/ask/stream", tag = "messages", request_body = AskRequest, responses(
+    (status = 200, description = "Lines, each an `AskLine`.", body = AskLine, content_type = "application/x-ndjson"),
+    (status = 400, body = ErrorBody), (status = 413, body = ErrorBody),
+))]
+pub(super) async fn ask(node: web::Data<Control>, body: web::Json<AskRequest>) -> HttpResponse {
+    let answers = node.ask(&body);
+    let body = stream::unfold(answers, |mut answers| async move {
+        let line = line_of(answers.next().await?);
+        let mut text = serde_json::to_vec(&line).ok()?;
+        text.push(b'\n');
+        Some((Ok::<_, Infallible>(Bytes::from(text)), answers))
+    });
+    HttpResponse::Ok()
+        .content_type("application/x-ndjson")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .streaming(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_comes_back_says_where_it_was() {
+        assert_eq!(Place::of("1f-7", 0x1f), Ok(Place::Here(7)));
+        assert_eq!(Place::of("1e-7", 0x1f), Ok(Place::Elsewhere));
+        for bad in ["", "7", "x-7", "1f-", "1f-x", "1f--7"] {
+            assert_eq!(Place::of(bad, 0x1f).unwrap_err().code, Code::BadRequest, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_block_of_lines() {
+        let next = gap(7, Some(3)).unwrap();
+        assert_eq!(
+            chunk(&next, 0x1f),
+            "id: 1f-7\nevent: missed\ndata: {\"event\":\"missed\",\"count\":3}\n\n"
+        );
+    }
+}
