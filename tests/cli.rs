@@ -55,7 +55,7 @@ fn the_help_of_run_explains_every_setting() {
             "[default: [\"0.0.0.0:5999\"]]",
             "[env: PEERAGE_CONFIG]",
             "Limits:",
-            "there is no control API yet",
+            "[default: \"127.0.0.1:7999\"]",
             "Examples:",
             "Exit status:",
         ] {
@@ -79,7 +79,7 @@ fn without_a_command_the_help_goes_to_stderr() {
 type Key = (&'static str, &'static str, (&'static str, &'static str), (&'static str, &'static str));
 
 /// Every key there is.
-const KEYS: [Key; 28] = [
+const KEYS: [Key; 31] = [
     (
         "listen",
         "[\"127.0.0.1:1\"]",
@@ -98,6 +98,9 @@ const KEYS: [Key; 28] = [
     ("allow", "\"a1\"", ("a2", "\"a2\""), ("a3", "\"a3\"")),
     ("data-dir", "\"d1\"", ("d2", "\"d2\""), ("d3", "\"d3\"")),
     ("ephemeral", "true", ("false", "false"), ("true", "true")),
+    ("api", "\"127.0.0.1:1\"", ("[::1]:2", "\"[::1]:2\""), ("localhost:3", "\"127.0.0.1:3\"")),
+    ("api-allow-remote", "true", ("0", "false"), ("true", "true")),
+    ("api-token-file", "\"t1\"", ("t2", "\"t2\""), ("t3", "\"t3\"")),
     ("no-api", "true", ("0", "false"), ("true", "true")),
     ("log", "\"warn\"", ("debug", "\"debug\""), ("off,peerage=trace", "\"off,peerage=trace\"")),
     ("log-format", "\"json\"", ("text", "\"text\""), ("json", "\"json\"")),
@@ -173,7 +176,7 @@ fn what_config_prints_is_a_configuration_file_that_means_the_same() {
     let all =
         flags.iter().map(String::as_str).chain(["--bootstrap", "a:1", "--bootstrap", &pinned]);
     for (args, unset) in [
-        (vec!["--data-dir", "my dir"], &["advertise", "network-key", "allow"][..]),
+        (vec!["--data-dir", "my dir"], &["advertise", "network-key", "allow", "api-token-file"][..]),
         (all.collect(), &[]),
     ] {
         let first = stdout_of(peerage(dir.path(), &[&["config"], &args[..]].concat()));

@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use peerage::{DataDirError, NodeFailure, StartError, config::ConfigError};
+use peerage::{
+    DataDirError, NodeFailure, StartError,
+    config::ConfigError,
+    control::{server::ServeError, token::TokenError},
+};
 use thiserror::Error;
 
 use super::layer::Origin;
@@ -27,6 +31,12 @@ pub(crate) enum Failure {
     /// The data directory, or the key in it, cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The control API cannot be served.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// Its token cannot be kept.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The operating system refused something the command itself needs.
     #[error("cannot {what}: {source}")]
     System {
@@ -56,6 +66,8 @@ impl Failure {
     pub(crate) const fn exit_status(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Help(_) | Self::Start(StartError::Config(_)) => 2,
+            Self::Serve(ServeError::Remote(_)) => 2,
+            Self::Serve(_) | Self::Token(_) => 1,
             Self::Start(_) | Self::DataDir(_) | Self::System { .. } | Self::Write { .. } => 1,
             // EX_SOFTWARE of sysexits.h: an internal error.
             Self::Actor(_) | Self::ActorOf(..) => 70,
@@ -105,6 +117,11 @@ pub(crate) enum UsageError {
     /// One layer says both of two things of which only one can be.
     #[error("{} and {} exclude each other: give one of them", .0.of(.1[0]), .0.of(.1[1]))]
     Exclusive(Origin, [&'static str; 2]),
+    /// There is nowhere to keep the token of the control API.
+    #[error(
+        "the control API needs a place for its token, and an ephemeral node has none: name a file with --api-token-file FILE"
+    )]
+    NoTokenFile,
     /// A list of those who may connect is empty; the text says which.
     #[error("{0} lists no node id, so nobody could connect: add one, or leave the setting out")]
     AllowsNobody(String),

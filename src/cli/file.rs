@@ -36,6 +36,12 @@ struct FileConfig {
     data_dir: Option<PathBuf>,
     /// A switch.
     ephemeral: Option<bool>,
+    /// An address.
+    api: Option<String>,
+    /// A switch.
+    api_allow_remote: Option<bool>,
+    /// A file.
+    api_token_file: Option<PathBuf>,
     /// A switch.
     no_api: Option<bool>,
     /// A log filter.
@@ -130,6 +136,9 @@ impl FileConfig {
             security: self.security,
             data_dir: self.data_dir,
             ephemeral: self.ephemeral.map(|on| on.to_string()),
+            api: self.api,
+            api_allow_remote: self.api_allow_remote.map(|on| on.to_string()),
+            api_token_file: self.api_token_file,
             no_api: self.no_api.map(|on| on.to_string()),
             log: self.log,
             log_format: self.log_format,
@@ -233,6 +242,9 @@ mod tests {
             security = "off"
             data-dir = "d"
             ephemeral = false
+            api = "127.0.0.1:0"
+            api-allow-remote = true
+            api-token-file = "t"
             no-api = true
             log = "warn"
             log-format = "json"
@@ -256,6 +268,9 @@ mod tests {
             security: some("off"),
             data_dir: Some("d".into()),
             ephemeral: some("false"),
+            api: some("127.0.0.1:0"),
+            api_allow_remote: some("true"),
+            api_token_file: Some("t".into()),
             no_api: some("true"),
             log: some("warn"),
             log_format: some("json"),

@@ -91,6 +91,12 @@ pub(crate) struct Layer {
     pub(crate) data_dir: Option<PathBuf>,
     /// Keep nothing.
     pub(crate) ephemeral: Option<String>,
+    /// Where to serve the control API.
+    pub(crate) api: Option<String>,
+    /// Others than this machine may reach it.
+    pub(crate) api_allow_remote: Option<String>,
+    /// Where its token is kept.
+    pub(crate) api_token_file: Option<PathBuf>,
     /// No control API.
     pub(crate) no_api: Option<String>,
     /// Log filter.

@@ -5,10 +5,12 @@ use std::future::Future;
 use actix_rt::System;
 use peerage::{
     DataDir, Node, Security, StoredKey,
+    control::{About, Control},
     overlay::{Overlay, OverlayConfig},
 };
 
 use super::{
+    api,
     error::Failure,
     files,
     logging::{self, Log},
@@ -51,6 +53,7 @@ async fn serve(
     // The directory is this node's until the end.
     let data_dir = settings.storage.data_dir.value.as_deref().map(DataDir::open).transpose()?;
     let key = key(data_dir.as_ref(), settings.node.security)?;
+    let api = api::prepare(settings)?;
     let mut builder = Node::builder().config(settings.node.clone());
     if let Some(dir) = &data_dir {
         builder = builder.store(dir.store_path());
@@ -67,7 +70,16 @@ async fn serve(
     let listen = node.listen_addrs().to_vec();
     let join = Join::of(program, &listen, settings);
     let new_key = key.filter(|stored| stored.is_new).map(|stored| stored.file);
-    let started = Started { id: node.id().to_string(), listen, join, new_key };
+    let at = api.as_ref().map(|api| (api.addr(), api.token_file().to_path_buf()));
+    let started = Started { id: node.id().to_string(), listen, api: at, join, new_key };
+    let about = About::of(&settings.node, print::settings_toml(settings));
+    let served = match api {
+        Some(api) => {
+            let control = Control::start(&overlay, about).await;
+            Some((api.serve(&control)?, control))
+        }
+        None => None,
+    };
     match settings.log_format.value {
         LogFormat::Text => print::stderr(&started.text()),
         LogFormat::Json => started.log(),
@@ -76,6 +88,10 @@ async fn serve(
     tokio::select! {
         () = stop.received() => {
             tracing::info!("stopping; a second signal stops at once");
+            if let Some((served, control)) = served {
+                served.stop().await;
+                control.stop().await;
+            }
             overlay.stop().await;
             Ok(())
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     Control,
     find::{find_id, find_target},
+    gone,
     hub::{Leave, Say, Take},
     messages::{Inquiry, InquiryReply, Note},
     model::{
@@ -47,11 +48,11 @@ impl Control {
             }
             Command::Subscribe(wanted) => {
                 let take = Take { topic: topic(&wanted.topic)?, is_kept: true };
-                self.hub.send(take).await.map_err(|_| stopped())?.map(changed)
+                self.hub.send(take).await.map_err(gone)?.map(changed)
             }
             Command::Unsubscribe(wanted) => {
                 let leave = Leave { topic: topic(&wanted.topic)?, is_kept: true };
-                self.hub.send(leave).await.map(changed).map_err(|_| stopped())
+                self.hub.send(leave).await.map(changed).map_err(gone)
             }
             Command::Ask(ask) => self.gather(&ask).await.map(Outcome::Gathered),
             Command::Answer(answer) => self.answer(answer).await,
@@ -122,7 +123,7 @@ impl Control {
             }
         };
         let say = Say { inquiry: answer.inquiry, said };
-        if self.hub.send(say).await.map_err(|_| stopped())?? {
+        if self.hub.send(say).await.map_err(gone)?? {
             Ok(changed(true))
         } else {
             let message = format!("question {} is not open (any more)", answer.inquiry);

@@ -76,7 +76,7 @@ impl Listener {
         let mut held = Held { hub: hub.clone(), topics: Vec::new() };
         for topic in &wish.topics {
             let take = Take { topic: topic.clone(), is_kept: false };
-            let taken = hub.send(take).await.map_err(|_| super::stopped())?;
+            let taken = hub.send(take).await.map_err(super::gone)?;
             taken?;
             held.topics.push(topic.clone());
         }

@@ -17,7 +17,7 @@ mod views;
 
 use std::{fmt, sync::Arc};
 
-use actix::Addr;
+use actix::{Addr, MailboxError};
 
 pub use self::{
     hub::MAX_LISTENERS,
@@ -114,6 +114,11 @@ impl Control {
             tracing::debug!(%gone, "already ended");
         }
     }
+}
+
+/// An actor that does not answer has ended.
+fn gone(_: MailboxError) -> ApiError {
+    stopped()
 }
 
 /// The node is stopping, so nobody answers.

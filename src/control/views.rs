@@ -64,7 +64,7 @@ impl Control {
     /// Whether the node can be used.
     pub async fn readiness(&self) -> Readiness {
         let peers = self.node().peers().await.len();
-        let listening = self.about.listens == !self.node().listen_addrs().is_empty();
+        let listening = !self.about.listens || !self.node().listen_addrs().is_empty();
         let is_first = self.about.is_first;
         Readiness { ready: listening && (peers > 0 || is_first), listening, peers, is_first }
     }

@@ -102,9 +102,30 @@ pub(super) struct NodeArgs {
     #[arg(long, env = "PEERAGE_EPHEMERAL", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     ephemeral: Option<String>,
 
+    /// Serve the control API here: what `peerage peers`, `send` and the others talk to.
+    ///
+    /// An IP address of this machine, or `localhost`. Port 0 picks a free port; if nobody says anything
+    /// and 7999 is in use, so does the node. Whoever asks must know the token in the data directory
+    /// (api.token, readable for you only). A node without a data directory serves it only if this is said,
+    /// together with --api-token-file.
+    #[arg(long, env = "PEERAGE_API", value_name = "HOST:PORT")]
+    api: Option<String>,
+
+    /// Let the control API be reached from other machines.
+    ///
+    /// It is not encrypted: the token can be read on the way. For containers and trusted networks.
+    #[arg(long, env = "PEERAGE_API_ALLOW_REMOTE", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    api_allow_remote: Option<String>,
+
+    /// Keep the token of the control API in this file, not in the data directory.
+    ///
+    /// It is made if it is missing, readable for you only.
+    #[arg(long, env = "PEERAGE_API_TOKEN_FILE", value_name = "FILE")]
+    api_token_file: Option<PathBuf>,
+
     /// Do not serve the control API.
     ///
-    /// Accepted now so that scripts need not change; there is no control API yet.
+    /// The commands that talk to a running node cannot reach this one then.
     #[arg(long, env = "PEERAGE_NO_API", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     no_api: Option<String>,
 
@@ -167,6 +188,13 @@ impl NodeArgs {
         place(matches, "discourage_for", value, &mut flags.discourage_for, &mut env.discourage_for);
         place(matches, "data_dir", self.data_dir, &mut flags.data_dir, &mut env.data_dir);
         place(matches, "ephemeral", self.ephemeral, &mut flags.ephemeral, &mut env.ephemeral);
+        place(matches, "api", self.api, &mut flags.api, &mut env.api);
+        let value = self.api_allow_remote;
+        let (flag, variable) = (&mut flags.api_allow_remote, &mut env.api_allow_remote);
+        place(matches, "api_allow_remote", value, flag, variable);
+        let value = self.api_token_file;
+        let (flag, variable) = (&mut flags.api_token_file, &mut env.api_token_file);
+        place(matches, "api_token_file", value, flag, variable);
         place(matches, "no_api", self.no_api, &mut flags.no_api, &mut env.no_api);
         place(matches, "log", self.log, &mut flags.log, &mut env.log);
         place(matches, "log_format", self.log_format, &mut flags.log_format, &mut env.log_format);

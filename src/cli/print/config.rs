@@ -107,14 +107,18 @@ fn trust_rows(settings: &Settings) -> Vec<Row> {
 
 /// What the program does around the node.
 fn program_rows(settings: &Settings) -> Vec<Row> {
-    let Settings { node, node_origins, no_api, log, log_format, .. } = settings;
+    let Settings { node, node_origins, api, log, log_format, .. } = settings;
     let Storage { data_dir, ephemeral } = &settings.storage;
     let row = |key, value, origin: &Origin| Row { key, value, origin: origin.clone() };
     let dir = data_dir.value.as_deref().map(path_string);
+    let token_file = api.token_file.value.as_deref().map(path_string);
     vec![
         row("data-dir", dir.ok_or("\"DIR\""), &data_dir.origin),
         row("ephemeral", Ok(ephemeral.value.to_string()), &ephemeral.origin),
-        row("no-api", Ok(no_api.value.to_string()), &no_api.origin),
+        row("api", Ok(string(&api.addr.value.to_string())), &api.addr.origin),
+        row("api-allow-remote", Ok(api.allow_remote.value.to_string()), &api.allow_remote.origin),
+        row("api-token-file", token_file.ok_or("\"FILE\""), &api.token_file.origin),
+        row("no-api", Ok(api.is_off.value.to_string()), &api.is_off.origin),
         row("log", Ok(string(&log.value)), &log.origin),
         row("log-format", Ok(string(log_format.value.text())), &log_format.origin),
         row("workers", Ok(node.workers.to_string()), &node_origins.of("workers")),

@@ -10,6 +10,7 @@ mod table;
 
 use std::{
     io::{self, Write as _},
+    net::SocketAddr,
     path::PathBuf,
     time::Duration,
 };
@@ -93,6 +94,8 @@ pub(crate) struct Started {
     pub(crate) id: String,
     /// Where it listens.
     pub(crate) listen: Vec<HostPort>,
+    /// Where its control API is, and the file with the token.
+    pub(crate) api: Option<(SocketAddr, PathBuf)>,
     /// How others can join it.
     pub(crate) join: Join,
     /// Where its key is kept, if that was made just now.
@@ -109,6 +112,10 @@ impl Started {
         }
         for addr in &self.listen {
             text.push_str(&format!("listening on {addr}\n"));
+        }
+        if let Some((addr, token)) = &self.api {
+            let token = one_line(&token.display().to_string());
+            text.push_str(&format!("control API on {addr}, token in {token}\n"));
         }
         match &self.join {
             Join::Command(join) => {
@@ -128,6 +135,7 @@ impl Started {
             version = env!("CARGO_PKG_VERSION"),
             node = self.id,
             listen = listen.join(","),
+            api = self.api.as_ref().map(|(addr, _)| addr.to_string()),
             join = self.join.command(),
             new_key = self.new_key.as_ref().map(|path| path.display().to_string()),
             "started"
@@ -164,7 +172,8 @@ mod tests {
         let listen: Vec<HostPort> =
             ["0.0.0.0:5999", "[::]:5999"].map(|addr| addr.parse().unwrap()).into();
         let join = Join::Command("a command".to_owned());
-        let mut started = Started { id: "an-id".to_owned(), listen, join, new_key: None };
+        let mut started =
+            Started { id: "an-id".to_owned(), listen, api: None, join, new_key: None };
         let first = format!("peerage {}, node an-id\n", env!("CARGO_PKG_VERSION"));
         let rest = "listening on 0.0.0.0:5999\nlistening on [::]:5999\n\
                     to join it from another terminal: a command\n";
@@ -172,5 +181,7 @@ mod tests {
         started.new_key = Some("d/node.key".into());
         let new = "its key is new, and kept in d/node.key\n";
         assert_eq!(started.text(), format!("{first}{new}{rest}"));
+        started.api = Some((([127, 0, 0, 1], 7999).into(), "d/api.token".into()));
+        assert!(started.text().contains("\ncontrol API on 127.0.0.1:7999, token in d/api.token\n"));
     }
 }

@@ -4,6 +4,7 @@
 //! no environment and no clock, and no file but through [`Machine`]. Only the winning value of a
 //! setting is parsed.
 
+mod api;
 mod parse;
 mod pick;
 mod sim;
@@ -20,20 +21,22 @@ use std::{
 
 use peerage::{HostPort, NodeConfig};
 
-use self::{
-    parse::{
-        parse_addr, parse_bootstrap, parse_dialable, parse_duration, parse_filter, parse_format,
-        parse_list, parse_number, parse_switch, parse_tags, parse_workers,
-    },
-    pick::pick,
-    storage::resolve_storage,
-    trust::{culprits, resolve_trust},
-};
 pub(crate) use self::{
+    api::ApiSettings,
     pick::Origins,
     sim::{SIM_LOG, SimSettings, resolve_sim},
     storage::{Storage, resolve_data_dir},
     trust::TrustFiles,
+};
+use self::{
+    api::resolve_api,
+    parse::{
+        parse_addr, parse_bootstrap, parse_dialable, parse_duration, parse_filter, parse_format,
+        parse_list, parse_number, parse_tags, parse_workers,
+    },
+    pick::pick,
+    storage::resolve_storage,
+    trust::{culprits, resolve_trust},
 };
 use super::{
     error::UsageError,
@@ -65,8 +68,8 @@ pub(crate) struct Settings {
     pub(crate) trust_files: TrustFiles,
     /// Where to keep what outlives a run, if anywhere.
     pub(crate) storage: Storage,
-    /// Do not serve the control API.
-    pub(crate) no_api: Sourced<bool>,
+    /// Where to serve the control API, if anywhere.
+    pub(crate) api: ApiSettings,
     /// What to log; it is known to parse.
     pub(crate) log: Sourced<String>,
     /// How to log.
@@ -122,7 +125,7 @@ impl Settings {
             node_origins: Origins::default(),
             trust_files: TrustFiles::default(),
             storage: Storage::by_default(data_dir),
-            no_api: Sourced::by_default(false),
+            api: ApiSettings::default(),
             log: Sourced::by_default("info".to_owned()),
             log_format: Sourced::by_default(LogFormat::Text),
         }
@@ -148,8 +151,7 @@ pub(crate) fn resolve(
     config: Option<Sourced<PathBuf>>,
     machine: &Machine,
 ) -> Result<Settings, UsageError> {
-    let Settings { mut node, mut node_origins, log, log_format, no_api, .. } =
-        Settings::by_default(None);
+    let Settings { mut node, mut node_origins, log, log_format, .. } = Settings::by_default(None);
     resolve_node(layers, &mut node, &mut node_origins)?;
     resolve_limits(layers, &mut node, &mut node_origins)?;
     let trust_files = resolve_trust(layers, machine, &mut node, &mut node_origins)?;
@@ -157,14 +159,14 @@ pub(crate) fn resolve(
         let origins = node_origins.of_each(&culprits(&error));
         UsageError::Together { error, origins }
     })?;
+    let storage = resolve_storage(layers, machine)?;
     Ok(Settings {
         config,
         node,
         node_origins,
         trust_files,
-        storage: resolve_storage(layers, machine)?,
-        no_api: pick(layers, "no-api", |layer| layer.no_api.as_deref(), parse_switch)?
-            .unwrap_or(no_api),
+        api: resolve_api(layers, &storage)?,
+        storage,
         log: pick(layers, "log", |layer| layer.log.as_deref(), parse_filter)?.unwrap_or(log),
         log_format: pick(layers, "log-format", |layer| layer.log_format.as_deref(), parse_format)?
             .unwrap_or(log_format),
