@@ -176,7 +176,10 @@ fn what_config_prints_is_a_configuration_file_that_means_the_same() {
     let all =
         flags.iter().map(String::as_str).chain(["--bootstrap", "a:1", "--bootstrap", &pinned]);
     for (args, unset) in [
-        (vec!["--data-dir", "my dir"], &["advertise", "network-key", "allow", "api-token-file"][..]),
+        (
+            vec!["--data-dir", "my dir"],
+            &["advertise", "network-key", "allow", "api-token-file"][..],
+        ),
         (all.collect(), &[]),
     ] {
         let first = stdout_of(peerage(dir.path(), &[&["config"], &args[..]].concat()));

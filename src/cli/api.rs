@@ -33,7 +33,6 @@ pub(crate) struct ApiPlace {
 
 impl ApiPlace {
     /// What the node of a data directory says; `None` if none runs there, or none with an API.
-    #[expect(dead_code, reason = "for the commands that talk to a running node")]
     pub(crate) fn read(data_dir: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(data_dir.join(API_FILE)) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).map(Some)?),

@@ -9,7 +9,11 @@ use std::{
 use peerage::{
     DataDirError, NodeFailure, StartError,
     config::ConfigError,
-    control::{server::ServeError, token::TokenError},
+    control::{
+        model::{ApiError, Code},
+        server::ServeError,
+        token::TokenError,
+    },
 };
 use thiserror::Error;
 
@@ -53,6 +57,29 @@ pub(crate) enum Failure {
         /// What the system said.
         source: std::io::Error,
     },
+    /// No node is there to be asked.
+    #[error(
+        "no node with a control API runs with the data directory {}: start one with `peerage run`, or name its directory with --data-dir DIR",
+        .0.display()
+    )]
+    NoNode(PathBuf),
+    /// The node does not answer.
+    #[error("no node answers at {base}: {why}; is it still running?")]
+    Unreachable {
+        /// Where it should be.
+        base: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// The node answers with something else than it should.
+    #[error("the node's answer makes no sense ({0}): is it of another version?")]
+    Answer(String),
+    /// What it was telling has ended too early.
+    #[error("the node has stopped in the middle of its answer")]
+    StreamEnded,
+    /// The node would not, and says why.
+    #[error("{} ({})", .0.message, code(.0.code))]
+    Refused(ApiError),
     /// An actor the node cannot live without has died; the node is down.
     #[error("the node is down: {0}")]
     Actor(NodeFailure),
@@ -61,14 +88,29 @@ pub(crate) enum Failure {
     ActorOf(usize, NodeFailure),
 }
 
+/// A code as the node writes it.
+fn code(code: Code) -> String {
+    serde_json::to_value(code)
+        .ok()
+        .and_then(|code| code.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
 impl Failure {
     /// The exit status, as documented in `--help`.
-    pub(crate) const fn exit_status(&self) -> u8 {
+    pub(crate) fn exit_status(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Help(_) | Self::Start(StartError::Config(_)) => 2,
             Self::Serve(ServeError::Remote(_)) => 2,
             Self::Serve(_) | Self::Token(_) => 1,
             Self::Start(_) | Self::DataDir(_) | Self::System { .. } | Self::Write { .. } => 1,
+            // EX_UNAVAILABLE of sysexits.h: a service is not there.
+            Self::NoNode(_) | Self::Unreachable { .. } | Self::StreamEnded => 69,
+            // EX_NOPERM.
+            Self::Refused(error) if matches!(error.code, Code::Unauthorized | Code::Forbidden) => {
+                77
+            }
+            Self::Refused(_) | Self::Answer(_) => 1,
             // EX_SOFTWARE of sysexits.h: an internal error.
             Self::Actor(_) | Self::ActorOf(..) => 70,
         }

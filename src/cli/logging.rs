@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, filter::Directive};
 
-use super::resolve::LogFormat;
+use super::{print::paint::is_unwanted, resolve::LogFormat};
 
 /// The target of the event that says a node has started. In JSON it stands for the start lines,
 /// which no filter hides, so no filter hides it.
@@ -34,7 +34,9 @@ enum Held {
 /// Sends the log to stderr from now on; text waits for [`Log::release`]. The filter is known to
 /// parse.
 pub(crate) fn start(filter: &str, format: LogFormat) -> Log {
-    let filter = EnvFilter::builder().parse_lossy(filter);
+    // What the HTTP server says of its start is no news of the node; it can be asked for by name.
+    let quiet = if filter.contains("actix") { "" } else { ",actix_server=warn" };
+    let filter = EnvFilter::builder().parse_lossy(format!("{filter}{quiet}"));
     let held = match format {
         LogFormat::Text => Held::Back(Vec::new()),
         LogFormat::Json => Held::Nothing,
@@ -98,6 +100,5 @@ impl Write for Log {
 
 /// Whether stderr shows colours, and the person wants them (<https://no-color.org>).
 fn is_colourful() -> bool {
-    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !is_unwanted
+    io::stderr().is_terminal() && !is_unwanted()
 }

@@ -11,6 +11,7 @@
 
 mod api;
 mod args;
+mod client;
 mod devnet;
 mod error;
 mod file;
@@ -56,6 +57,11 @@ fn dispatch(args: Vec<OsString>, program: &str) -> Result<(), Failure> {
         Invocation::Devnet(options) => devnet::run(&options, program),
         Invocation::Sim(settings) => sim::run(&settings),
         Invocation::Id(typed, options) => id(*typed, options),
+        Invocation::Client(typed, verb) => {
+            client::run(*verb, resolve::resolve_data_dir(&layers(*typed)?, &machine())?)
+        }
+        Invocation::Completions(shell) => print::stdout(&args::completions(shell)),
+        Invocation::Man(dir) => args::man(dir.as_deref()),
         Invocation::Help(text) => print::help(&text),
     }
 }

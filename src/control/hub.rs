@@ -184,11 +184,12 @@ impl Handler<PeerEvent> for Hub {
     type Result = ();
 
     fn handle(&mut self, event: PeerEvent, _: &mut Context<Self>) {
+        let at_ms = at(self.node().clock().now());
         let event = match event {
-            PeerEvent::Up(peer) => Event::PeerUp { peer: self.entry(&peer) },
-            PeerEvent::Changed(peer) => Event::PeerChanged { peer: self.entry(&peer) },
+            PeerEvent::Up(peer) => Event::PeerUp { at_ms, peer: self.entry(&peer) },
+            PeerEvent::Changed(peer) => Event::PeerChanged { at_ms, peer: self.entry(&peer) },
             PeerEvent::Down { peer, reason } => {
-                Event::PeerDown { peer: self.entry(&peer), reason: reason.code().to_owned() }
+                Event::PeerDown { at_ms, peer: self.entry(&peer), reason: reason.code().to_owned() }
             }
         };
         self.feed.tell(None, &event);

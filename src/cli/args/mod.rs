@@ -3,8 +3,10 @@
 //! clap finds the values and tells a flag from a variable; what they mean is the business of
 //! `resolve`, so that a bad address reads the same from whichever layer it comes.
 
+mod client;
 mod help;
 mod node;
+mod pages;
 mod sim;
 #[cfg(test)]
 mod tests;
@@ -23,7 +25,11 @@ use self::{
     sim::SimArgs,
 };
 
-pub(crate) use self::sim::SimTyped;
+pub(crate) use self::{
+    client::ClientVerb,
+    pages::{completions, man},
+    sim::SimTyped,
+};
 use crate::cli::{
     error::{Failure, UsageError},
     layer::{Layer, Layers, Origin, Sourced, env_name},
@@ -77,6 +83,21 @@ enum Verb {
     /// runs. `peerage id new` makes a key, for a node that has never run.
     #[command(after_long_help = ID_NOTES)]
     Id(IdArgs),
+    #[command(flatten)]
+    Client(ClientVerb),
+    /// Print what makes a shell complete the commands and flags.
+    ///
+    /// For bash: `peerage completions bash > ~/.local/share/bash-completion/completions/peerage`
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all of them into a directory.
+    Man {
+        /// Write one page for each command here: `peerage.1`, `peerage-run.1` and so on.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// The flags of `devnet`.
@@ -146,6 +167,12 @@ pub(crate) enum Invocation {
     Sim(Box<resolve::SimSettings>),
     /// `peerage id`.
     Id(Box<Typed>, IdOptions),
+    /// A command that talks to a running node.
+    Client(Box<Typed>, Box<ClientVerb>),
+    /// `peerage completions`.
+    Completions(clap_complete::Shell),
+    /// `peerage man`.
+    Man(Option<PathBuf>),
     /// `--help` or `--version`: clap's "error" holds the text.
     Help(clap::Error),
 }
@@ -187,6 +214,11 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Invocation, Failure> {
             let options = IdOptions { is_new: args.verb.is_some(), is_json: args.json };
             Invocation::Id(Box::new(args.by_layer(matches)), options)
         }
+        Verb::Client(verb) => {
+            Invocation::Client(Box::new(verb.node().by_layer(matches)), Box::new(verb))
+        }
+        Verb::Completions { shell } => Invocation::Completions(shell),
+        Verb::Man { dir } => Invocation::Man(dir),
     })
 }
 
@@ -226,7 +258,11 @@ fn command() -> Command {
         ("ping-interval", format!("\"{}\"", crate::cli::error::duration(devnet.ping_interval))),
     ];
     let of_node = |command: Command| command.mut_args(|arg| annotate(arg, &node, true));
-    Cli::command()
+    ClientVerb::names()
+        .into_iter()
+        .fold(Cli::command(), |command, name| {
+            command.mut_subcommand(name, |command| client::annotated(command, &node))
+        })
         .mut_subcommand("run", of_node)
         .mut_subcommand("config", of_node)
         .mut_subcommand("id", of_node)

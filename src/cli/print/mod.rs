@@ -5,8 +5,11 @@
 
 mod config;
 mod join;
+pub(crate) mod node;
+pub(crate) mod paint;
 mod sim;
 mod table;
+pub(crate) mod why;
 
 use std::{
     io::{self, Write as _},
@@ -44,6 +47,15 @@ pub(crate) fn stderr(text: &str) {
 pub(crate) fn stdout(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     accept_closed(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())).map(|_| ())
+}
+
+/// Empties a terminal, and begins at its top.
+pub(crate) const CLEAR: &str = "\x1b[2J\x1b[H";
+
+/// Writes to stdout, one piece of several. Whether anybody still reads.
+pub(crate) fn piece(text: &str) -> Result<bool, Failure> {
+    let mut stdout = io::stdout().lock();
+    accept_closed(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
 }
 
 /// Writes clap's help or version, coloured if stdout is a terminal.

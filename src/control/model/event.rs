@@ -11,16 +11,22 @@ use super::{Entry, PeerEntry};
 pub enum Event {
     /// There is a session with a peer.
     PeerUp {
+        /// When.
+        at_ms: u64,
         /// With whom.
         peer: PeerEntry,
     },
     /// A peer says something else of itself.
     PeerChanged {
+        /// When.
+        at_ms: u64,
         /// Who.
         peer: PeerEntry,
     },
     /// A session has ended.
     PeerDown {
+        /// When.
+        at_ms: u64,
         /// With whom.
         peer: PeerEntry,
         /// Why: a code.
