@@ -132,6 +132,13 @@ impl Running {
         self.line(prefix, |line| line.strip_prefix(prefix).map(str::to_owned))
     }
 
+    /// The next line, if there is one already.
+    pub(crate) fn try_line(&mut self) -> Option<String> {
+        let (from, line) = self.lines.try_recv().ok()?;
+        self.seen.push((from, line.clone()));
+        Some(line)
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
