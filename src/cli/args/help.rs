@@ -24,10 +24,18 @@ Examples:
   peerage id
       Show who the node is.
 
+  peerage peers
+  peerage why 7a5f
+  peerage send 7a5f \"hello\"
+      See a running node, have it explain itself, send a text to another. Ids may be shortened.
+
 Exit status:
   0   it ended as asked (after SIGINT or SIGTERM, too)
-  1   it could not start or go on, for instance because the port or the data directory is in use
+  1   it could not start or go on, for instance because the port or the data directory is in use;
+      or the node that was asked would not, or it came to nothing, and why
   2   the command line, the environment or the configuration file is wrong
+  69  no node is there to be asked
+  77  the token for the node's control API is wrong
   70  a part of the node died unexpectedly; start it again and report it
   130, 143  a second SIGINT or SIGTERM cut the orderly stop short
 
