@@ -12,6 +12,7 @@ use crate::{
     actors::session::{Credit, PeerHandle},
     ids::NodeId,
     outbox::SendError,
+    traffic::Traffic,
     wire::{
         EncodeError, Encoded, Fields, Flat,
         frame::{CORE_MSGTYPES, shorten},
@@ -365,9 +366,16 @@ pub fn check_msgtype(name: &str) -> Result<(), RegisterError> {
 #[derive(Default)]
 pub struct Routes {
     routes: RwLock<BTreeMap<&'static str, Arc<dyn Route>>>,
+    traffic: Option<Arc<Traffic>>,
 }
 
 impl Routes {
+    /// … whose msgtypes are counted by their names.
+    #[must_use]
+    pub(crate) fn counted(traffic: Arc<Traffic>) -> Self {
+        Self { routes: RwLock::default(), traffic: Some(traffic) }
+    }
+
     /// Has messages of type `M` sent to an actor.
     ///
     /// # Errors
@@ -399,6 +407,9 @@ impl Routes {
         }
         routes.insert(name, route);
         drop(routes);
+        if let Some(traffic) = &self.traffic {
+            traffic.learn(name);
+        }
         Ok(())
     }
 

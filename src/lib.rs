@@ -96,6 +96,7 @@ pub mod data_dir;
 pub mod extension;
 pub mod identity;
 pub mod ids;
+pub mod meters;
 pub mod node;
 pub mod outbox;
 pub mod overlay;
@@ -106,6 +107,7 @@ pub mod secure;
 pub mod sim;
 pub mod store;
 pub mod testkit;
+pub mod traffic;
 pub mod transport;
 pub mod wire;
 

@@ -4,13 +4,13 @@
 //! session's pipe writes what has gathered in one go. A full outbox refuses, and says so to the
 //! sender; it never blocks.
 
-use std::{cell::RefCell, collections::VecDeque, task::Waker};
+use std::{cell::RefCell, collections::VecDeque, sync::Arc, task::Waker};
 
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use crate::wire::Encoded;
+use crate::{traffic::Traffic, wire::Encoded};
 
 /// Why a message was not accepted. It was not sent, and will not be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
@@ -50,6 +50,7 @@ thread_local! {
 pub struct Outbox {
     max_frames: usize,
     max_bytes: usize,
+    traffic: Option<Arc<Traffic>>,
     state: Mutex<State>,
 }
 
@@ -98,7 +99,13 @@ impl Outbox {
     /// An empty outbox with these limits.
     #[must_use]
     pub fn new(max_frames: usize, max_bytes: usize) -> Self {
-        Self { max_frames, max_bytes, state: Mutex::default() }
+        Self { max_frames, max_bytes, traffic: None, state: Mutex::default() }
+    }
+
+    /// … and what it takes is counted there.
+    #[must_use]
+    pub(crate) fn counted(self, traffic: Arc<Traffic>) -> Self {
+        Self { traffic: Some(traffic), ..self }
     }
 
     /// The peer's hello says that it takes attachments.
@@ -152,7 +159,7 @@ impl Outbox {
     pub(crate) fn push_control(&self, frame: &Encoded) {
         let mut state = self.state.lock();
         if !state.finished {
-            state.append(frame.bytes(), frame.attachment());
+            self.append(&mut state, frame.bytes(), frame.attachment());
         }
     }
 
@@ -166,7 +173,7 @@ impl Outbox {
             }
             // Behind one that waits it must not slip past.
             if state.latest.is_none() && self.has_room(&state, frame.wire_len()) {
-                state.append(frame.bytes(), frame.attachment());
+                self.append(&mut state, frame.bytes(), frame.attachment());
             } else {
                 state.latest = Some(Box::new(frame.clone()));
             }
@@ -197,8 +204,17 @@ impl Outbox {
             }
             return Err(SendError::OutboxFull);
         }
-        state.append(line, attachment);
+        self.append(state, line, attachment);
         Ok(())
+    }
+
+    /// Queues a frame, or several that are one in memory.
+    fn append(&self, state: &mut State, line: &(impl Part + ?Sized), attachment: &Bytes) {
+        state.append(line, attachment);
+        if let Some(traffic) = &self.traffic {
+            let line = line.bytes();
+            traffic.sent(line, line_count(line), line.len() + attachment.len());
+        }
     }
 
     const fn has_room(&self, state: &State, len: usize) -> bool {
@@ -217,7 +233,7 @@ impl Outbox {
         state.finished = true;
         state.latest = None;
         if let Some(last) = last {
-            state.append(last.bytes(), last.attachment());
+            self.append(&mut state, last.bytes(), last.attachment());
         }
         if let Some(waker) = state.waker.take() {
             waker.wake();
@@ -251,7 +267,7 @@ impl Outbox {
         if state.latest.as_ref().is_some_and(|latest| self.has_room(&state, latest.wire_len()))
             && let Some(latest) = state.latest.take()
         {
-            state.append(latest.bytes(), latest.attachment());
+            self.append(&mut state, latest.bytes(), latest.attachment());
         }
         // An idle session keeps no queue.
         if state.queue.is_empty() && state.queue.capacity() > 8 {
@@ -264,6 +280,13 @@ impl Outbox {
     pub(crate) fn status(&self) -> Status {
         let state = self.state.lock();
         Status { refusing: state.refusing, crowded: self.is_crowded(&state) }
+    }
+
+    /// How many frames and bytes wait.
+    #[must_use]
+    pub fn depth(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.frames, state.bytes)
     }
 
     /// So full that a peer is not to ask for much more.
@@ -293,6 +316,13 @@ impl State {
         }
         self.queue.push_back(Chunk { frames, written: 0, bytes: part.to_chunk() });
     }
+}
+
+/// How many lines there are: pongs alone come several at once.
+fn line_count(lines: &[u8]) -> u64 {
+    let pong = Encoded::PONG;
+    let several = lines.len() / pong.bytes().len();
+    if several > 1 && lines.starts_with(pong.bytes()) { several as u64 } else { 1 }
 }
 
 /// A line or an attachment.

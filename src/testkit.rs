@@ -338,7 +338,7 @@ impl FakeSession {
     pub async fn told_to_close(&self) -> Option<String> {
         self.control.take().await.into_iter().rev().find_map(|control| match control {
             Control::Close { reason, .. } => Some(reason.code().to_owned()),
-            Control::Admit { .. } | Control::Drop => None,
+            Control::Admit { .. } | Control::Knock | Control::Drop => None,
         })
     }
 }

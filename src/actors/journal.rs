@@ -9,6 +9,7 @@ use actix::prelude::*;
 
 use crate::{
     actors::vital::Vital,
+    meters::DecisionCounts,
     proto::journal::{Decision, JournalQuery, Kind, Ring},
 };
 
@@ -94,21 +95,28 @@ impl Handler<Find> for Journal {
 pub struct JournalPort {
     to: Recipient<Decision>,
     lost: Arc<AtomicU64>,
+    counts: Arc<DecisionCounts>,
 }
 
 impl JournalPort {
     /// A way to this journal, or to a mock of it.
     #[must_use]
     pub fn new(to: Recipient<Decision>) -> Self {
-        Self { to, lost: Arc::default() }
+        Self { to, lost: Arc::default(), counts: Arc::default() }
     }
 
     /// Keeps a decision, and traces it.
     pub fn note(&self, decision: Decision) {
         log(&decision);
+        self.counts.add(&decision);
         if self.to.try_send(decision).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many there were of each kind and reason.
+    pub(crate) fn counts(&self) -> Vec<(Kind, &'static str, u64)> {
+        self.counts.read()
     }
 
     /// How many decisions were lost since the node started.

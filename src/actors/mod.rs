@@ -23,6 +23,7 @@
 pub mod dialer;
 pub mod discovery;
 pub mod journal;
+pub mod knock;
 pub mod listener;
 pub mod pace;
 pub mod registry;

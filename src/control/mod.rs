@@ -8,6 +8,7 @@ mod find;
 mod hub;
 mod listener;
 pub mod messages;
+mod metrics;
 pub mod model;
 pub mod ring;
 pub mod server;

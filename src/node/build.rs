@@ -244,7 +244,7 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         let tags = hello.tags().clone();
         let (discovery, dialer, launcher) = core.explore(transport, config, explorer, hello, tls);
         let mut stop_first = core.listen::<T>(listeners, &launcher);
-        stop_first.extend([dialer, discovery.clone().recipient()]);
+        stop_first.extend([dialer.clone().recipient(), discovery.clone().recipient()]);
         tracing::debug!(id = %me, "node started");
         Ok(NodeHandle::new(Inner {
             core,
@@ -253,6 +253,7 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
             rng: Mutex::new(ChaCha8Rng::from_rng(&mut rng)),
             listening,
             discovery,
+            dialer: dialer.recipient(),
             stop_first,
             stopped: watch::Sender::new(false),
         }))

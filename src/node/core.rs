@@ -20,6 +20,7 @@ use crate::{
     config::NodeConfig,
     extension::Routes,
     ids::NodeId,
+    meters::Meters,
     proto::{bans::Ban, credentials::Credentials, explorer::Explorer},
     secure::Tls,
     store::{Keeper, Store},
@@ -52,6 +53,7 @@ pub(super) struct Core {
     pub(super) keeper: Option<Addr<Keeper>>,
     pub(super) journal: Addr<Journal>,
     pub(super) journal_port: JournalPort,
+    pub(super) meters: Arc<Meters>,
 }
 
 impl Core {
@@ -65,6 +67,7 @@ impl Core {
         let keeper = store.map(|store| {
             Keeper::start(store, clock, journal_port.clone(), Some(watch.guard("keeper")))
         });
+        let meters = Arc::new(Meters::default());
         let (table, notes) = (directory.clone(), journal_port.clone());
         let registry = Registry::new(RegistrySetup {
             limits: config.limits,
@@ -82,12 +85,13 @@ impl Core {
             clock,
             watch,
             directory,
-            routes: Arc::default(),
+            routes: Arc::new(Routes::counted(meters.traffic.clone())),
             workers: Arc::new(Workers::new(others)),
             registry,
             keeper,
             journal,
             journal_port,
+            meters,
         }
     }
 
@@ -101,7 +105,7 @@ impl Core {
         explorer: Explorer,
         hello: HelloTemplate,
         tls: Option<Tls>,
-    ) -> (Addr<Discovery>, Recipient<Stop>, Launcher) {
+    ) -> (Addr<Discovery>, Addr<Dialer<T>>, Launcher) {
         let ctx = Context::new();
         let discovery: Addr<Discovery> = ctx.address();
         let bootstrap = config.bootstrap.clone();
@@ -118,6 +122,7 @@ impl Core {
             registry: self.registry.clone().recipient(),
             discovery: discovery.clone().recipient(),
             journal: self.journal_port.clone(),
+            meters: self.meters.clone(),
         });
         let launcher = Launcher::new(env, self.workers.clone());
         let dialer = Dialer::new(
@@ -142,7 +147,7 @@ impl Core {
         ctx.run(Discovery::new(explorer, bootstrap, save_interval, self.clock, ports, vital));
         self.registry.do_send(Subscribe(discovery.clone().recipient()));
         self.registry.do_send(ReportBans(discovery.clone().recipient()));
-        (discovery, dialer.recipient(), launcher)
+        (discovery, dialer, launcher)
     }
 
     pub(super) fn listen<T: Transport>(

@@ -14,6 +14,7 @@ use crate::{
     actors::{
         discovery::{Book, BookEntry, DialError, DialNow, Discovery},
         journal::{Find, Follow},
+        knock::{Knock, wait},
         registry::{
             BanList, BanTarget, Disconnect, DiscouragedList, LiftBan, PeerEvent, PeerList, Sent,
             ShutDown, Stop, Subscribe,
@@ -26,6 +27,7 @@ use crate::{
     extension::{Batch, PeerMessage, Received, RegisterError},
     identity::NodeKey,
     ids::NodeId,
+    meters::{NodeStats, OutboxDepth},
     outbox::SendError,
     peer::PeerInfo,
     proto::{
@@ -43,6 +45,9 @@ const STOP_GRACE: Duration = Duration::from_millis(1500);
 
 /// How long it waits after that for its store to be closed.
 const CLOSE_GRACE: Duration = Duration::from_millis(300);
+
+/// How many sessions are asked how long a message waits for them.
+const KNOCKED: usize = 8;
 
 /// A running node. Clones are handles of the same node; dropping them all leaves it running.
 ///
@@ -62,6 +67,7 @@ pub(super) struct Inner {
     pub(super) rng: Mutex<ChaCha8Rng>,
     pub(super) listening: Vec<HostPort>,
     pub(super) discovery: Addr<Discovery>,
+    pub(super) dialer: Recipient<Knock>,
     /// Whatever makes new sessions.
     pub(super) stop_first: Vec<Recipient<Stop>>,
     pub(super) stopped: watch::Sender<bool>,
@@ -153,6 +159,45 @@ impl NodeHandle {
     #[must_use]
     pub fn journal_lost(&self) -> u64 {
         self.inner.core.journal_port.lost()
+    }
+
+    /// What the node has counted, and how it stands. Measures the mailboxes on the way, which takes as
+    /// long as the slowest of them, a second at most.
+    pub async fn stats(&self) -> NodeStats {
+        let core = &self.inner.core;
+        let peers = core.directory.all();
+        let mut outboxes = OutboxDepth::default();
+        for peer in &peers {
+            let (frames, bytes) = peer.outbox().depth();
+            outboxes.frames += frames;
+            outboxes.bytes += bytes;
+            outboxes.most_frames = outboxes.most_frames.max(frames);
+            outboxes.most_bytes = outboxes.most_bytes.max(bytes);
+        }
+        let clock = core.clock;
+        let mut latencies = vec![
+            ("registry", wait(clock, core.registry.send(Knock)).await),
+            ("discovery", wait(clock, self.inner.discovery.send(Knock)).await),
+            ("dialer", wait(clock, self.inner.dialer.send(Knock)).await),
+            ("journal", wait(clock, core.journal.send(Knock)).await),
+        ];
+        if let Some(keeper) = &core.keeper {
+            latencies.push(("keeper", wait(clock, keeper.send(Knock)).await));
+        }
+        let mut slowest = None;
+        // All sessions of a worker share its thread, so a few tell how it is.
+        for peer in peers.iter().take(KNOCKED) {
+            slowest = slowest.max(Some(wait(clock, peer.knock()).await));
+        }
+        latencies.extend(slowest.map(|slowest| ("session", slowest)));
+        NodeStats {
+            received: core.meters.traffic.all_received(),
+            sent: core.meters.traffic.all_sent(),
+            round_trips: core.meters.round_trips.read(),
+            decisions: core.journal_port.counts(),
+            outboxes,
+            latencies,
+        }
     }
 
     /// Has every later [`PeerEvent`] sent to an actor, after an `Up` for each peer there is now.

@@ -61,7 +61,7 @@ mod gossip;
 pub mod inbox;
 mod routing;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use self::{
     ask::{
@@ -146,12 +146,29 @@ impl Overlay {
 
     /// What was done so far. All zeros when the overlay has stopped.
     pub async fn stats(&self) -> OverlayStats {
-        let Inner { routing, gossip, ask, .. } = &*self.inner;
-        OverlayStats {
-            routing: routing.stats().await,
-            broadcast: gossip.stats().await,
-            ask: ask.stats().await,
-        }
+        self.measured_stats().await.0
+    }
+
+    /// The same, and how long each of its actors took to answer by the node's clock: about as long as any
+    /// message waits for it.
+    pub async fn measured_stats(&self) -> (OverlayStats, Vec<(&'static str, Duration)>) {
+        let Inner { routing, gossip, ask, node } = &*self.inner;
+        let (clock, mut took) = (node.clock(), Vec::new());
+        let mut begun = clock.now();
+        let mut lap = |actor| {
+            let now = clock.now();
+            took.push((actor, now.since(begun)));
+            begun = now;
+        };
+        let routing = routing.stats().await;
+        lap("router");
+        let broadcast = gossip.stats().await;
+        lap("gossiper");
+        let asking = ask.asking().await;
+        lap("pollster");
+        let answering = ask.answering().await;
+        lap("respondent");
+        (OverlayStats { routing, broadcast, ask: AskStats { asking, answering } }, took)
     }
 
     /// Stops the overlay's actors, then the node ([`NodeHandle::stop`]). Whoever waits for an outcome

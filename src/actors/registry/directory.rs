@@ -38,6 +38,11 @@ impl Directory {
         self.peers.read().get(&id).cloned()
     }
 
+    /// The way to every peer.
+    pub(crate) fn all(&self) -> Vec<PeerHandle> {
+        self.peers.read().values().cloned().collect()
+    }
+
     /// Sends to one peer.
     ///
     /// # Errors

@@ -131,8 +131,8 @@ impl Session {
             messages_per_second: config.session.messages_per_second,
         };
         let link = Link::new(link, env.clock.now());
-        let outbox =
-            Arc::new(Outbox::new(config.session.outbox_frames, config.session.outbox_bytes));
+        let outbox = Outbox::new(config.session.outbox_frames, config.session.outbox_bytes);
+        let outbox = Arc::new(outbox.counted(env.meters.traffic.clone()));
         let credits = Arc::new(Semaphore::new(config.session.undelivered_bytes));
         // Until somebody says otherwise, it ended because something in here broke.
         let reason = CloseReason::Internal;
@@ -259,7 +259,10 @@ impl Session {
         match action {
             Action::Nothing => {}
             Action::Pong => self.owed_pongs += 1,
-            Action::Rtt(sample) => self.tell_registry(LinkNews::Pong(sample)),
+            Action::Rtt(sample) => {
+                self.env.meters.round_trips.add(sample);
+                self.tell_registry(LinkNews::Pong(sample));
+            }
             Action::Presence(tags) => self.tell_registry(LinkNews::Presence(tags)),
             Action::Addr(entries) => self.ask(Question::Addrs(entries), len),
             Action::Spare => self.ask(Question::Spare, len),
@@ -413,6 +416,7 @@ impl Handler<Control> for Session {
                 let farewell = if trusted { Farewell::Elsewhere(elsewhere) } else { Farewell::Bye };
                 self.end(now, reason, detail.to_owned(), farewell);
             }
+            Control::Knock => {}
             Control::Drop => self.link.end_grace(now),
         }
     }

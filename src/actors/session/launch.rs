@@ -20,6 +20,7 @@ use crate::{
     config::NodeConfig,
     extension::Routes,
     ids::{LinkId, NodeId},
+    meters::Meters,
     peer::Direction,
     proto::{
         credentials::Credentials,
@@ -56,6 +57,8 @@ pub struct Env {
     pub discovery: Recipient<FromPeer>,
     /// Where refusals are kept.
     pub journal: JournalPort,
+    /// Where frames and round trips are counted.
+    pub meters: Arc<Meters>,
 }
 
 /// What a node says of itself in every hello.

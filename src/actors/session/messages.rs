@@ -35,6 +35,8 @@ pub enum Control {
         /// Addresses that the peer may try instead.
         elsewhere: Arc<[(HostPort, NodeId)]>,
     },
+    /// Nothing, but to have been handled.
+    Knock,
     /// Wait no longer for the other side to close, if that is what the session does.
     Drop,
 }
@@ -81,6 +83,12 @@ impl PeerHandle {
     #[must_use]
     pub fn takes_attachments(&self) -> bool {
         self.session.outbox.takes_attachments()
+    }
+
+    /// Resolves when the session has handled a message that is sent to it now, or is gone.
+    pub(crate) async fn knock(&self) {
+        // Whether it is there is not the question.
+        let _handled = self.session.control.send(Control::Knock).await;
     }
 
     pub(crate) fn outbox(&self) -> &Outbox {

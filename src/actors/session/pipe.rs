@@ -25,6 +25,7 @@ use crate::{
     clock::Moment,
     outbox::Chunk,
     secure::SecureStream,
+    traffic::Reading,
     wire::{Fields, Line, LineSplitter, MAX_LINE},
 };
 
@@ -193,6 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         self.take_attachment(session, now, &mut chunk);
         let turns = session.turns(now);
         let (mut fields, mut taken) = (Fields::default(), 0);
+        let (mut reading, traffic) = (Reading::default(), session.env.meters.traffic.clone());
         while session.may_read()
             && taken < turns
             && let Some(line) = self.lines.next(&mut chunk, session.line_limit())
@@ -202,9 +204,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
                 Line::TooLong => None,
             };
             // What has not come whole leaves nothing in the chunk, so that no line is looked for in it.
+            let before = chunk.len();
             self.incoming = session.line(now, line, &mut fields, &mut chunk);
+            let attached = before - chunk.len();
+            reading.line(&traffic, line.unwrap_or_default(), attached);
             taken += 1;
         }
+        reading.end(&traffic);
         session.took_turns(taken);
         session.answer_pings();
         if !chunk.is_empty() && !session.is_closing() {
@@ -220,7 +226,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
     /// Goes on with the attachment that the last batch did not hold to its end.
     fn take_attachment(&mut self, session: &mut Session, now: Moment, chunk: &mut &[u8]) {
         if let Some(mut incoming) = self.incoming.take() {
-            if incoming.take(chunk) {
+            let before = chunk.len();
+            let is_all = incoming.take(chunk);
+            session.env.meters.traffic.received_more(incoming.msgtype(), before - chunk.len());
+            if is_all {
                 session.received(now, *incoming);
             } else {
                 self.incoming = Some(incoming);

@@ -135,6 +135,7 @@ impl Harness {
             registry: registry.recipient(),
             discovery: discovery.recipient(),
             journal: JournalPort::new(Journal::start(64, None).recipient()),
+            meters: Arc::default(),
             config,
         });
         let (stream, peer) = duplex(pipe_bytes);

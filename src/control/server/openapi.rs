@@ -16,7 +16,7 @@ use crate::control::model::{Command, ErrorBody};
         license(name = "MIT OR Apache-2.0"),
     ),
     paths(
-        routes::healthz, routes::readyz, routes::openapi, routes::node, routes::config_in_force,
+        routes::healthz, routes::readyz, routes::metrics, routes::openapi, routes::node, routes::config_in_force,
         routes::peers, routes::peer, routes::addresses, routes::journal, routes::why, routes::bans,
         stream::events, routes::dial, routes::disconnect, routes::ban, routes::unban, routes::send,
         routes::publish, routes::subscribe, routes::unsubscribe, routes::ask, stream::ask, routes::answer,

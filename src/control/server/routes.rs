@@ -7,6 +7,7 @@ use utoipa::IntoParams;
 use super::{openapi::openapi_json, other_method, stream};
 use crate::control::{
     Control, JournalFilter,
+    metrics::CONTENT_TYPE,
     model::{
         Addresses, ApiError, AskRequest, BanEntry, BanRequest, Bans, Changed, Command,
         Configuration, Delivered, DialRequest, Dialled, DisconnectRequest, ErrorBody, Gathered,
@@ -26,6 +27,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(get("/healthz", web::get().to(healthz)))
         .service(get("/readyz", web::get().to(readyz)))
+        .service(get("/metrics", web::get().to(metrics)))
         .service(get("/openapi.json", web::get().to(openapi)))
         .service(get("/v1/node", web::get().to(node)))
         .service(get("/v1/config", web::get().to(config_in_force)))
@@ -65,6 +67,14 @@ pub(super) async fn readyz(node: Node) -> HttpResponse {
     let mut response =
         if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(readiness)
+}
+
+/// The node's figures, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "node", responses(
+    (status = 200, description = "OpenMetrics 1.0", body = String, content_type = "application/openmetrics-text"),
+))]
+pub(super) async fn metrics(node: Node) -> HttpResponse {
+    HttpResponse::Ok().content_type(CONTENT_TYPE).body(node.metrics().await)
 }
 
 /// This document.

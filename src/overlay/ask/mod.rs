@@ -84,11 +84,12 @@ impl Handle {
         Self { pollster, respondent, responders, open, buffer: ask.buffer, inbox: *inbox }
     }
 
-    pub(super) async fn stats(&self) -> AskStats {
-        AskStats {
-            asking: self.pollster.send(CountAsking).await.unwrap_or_default(),
-            answering: self.respondent.send(CountAnswering).await.unwrap_or_default(),
-        }
+    pub(super) async fn asking(&self) -> AskingStats {
+        self.pollster.send(CountAsking).await.unwrap_or_default()
+    }
+
+    pub(super) async fn answering(&self) -> AnsweringStats {
+        self.respondent.send(CountAnswering).await.unwrap_or_default()
     }
 
     pub(super) async fn stop(&self) {

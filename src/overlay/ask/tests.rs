@@ -183,11 +183,11 @@ impl Rig {
     }
 
     async fn asking(&self) -> AskingStats {
-        self.handle.stats().await.asking
+        self.handle.asking().await
     }
 
     async fn answering(&self) -> AnsweringStats {
-        self.handle.stats().await.answering
+        self.handle.answering().await
     }
 
     async fn notes(&self, reason: &str) -> usize {
@@ -400,7 +400,8 @@ async fn who_asks_when_the_overlay_stops_is_told_so() {
     settle().await;
     let refused = rig.try_ask(&how_many(), &Audience::everybody(), secs(5));
     assert!(matches!(refused, Err(Unasked::Stopped)));
-    assert_eq!(rig.handle.stats().await, AskStats::default());
+    assert_eq!(rig.handle.asking().await, AskingStats::default());
+    assert_eq!(rig.handle.answering().await, AnsweringStats::default());
     rig.handle.pollster.do_send(End(id(1), Ending::Finished));
 }
 

@@ -29,6 +29,11 @@ impl Incoming {
         (!is_all).then(|| Box::new(Self { gathering, message: None }))
     }
 
+    /// The msgtype of its message; none if nobody wants it.
+    pub(in crate::actors::session) fn msgtype(&self) -> &str {
+        self.message.as_ref().map_or("", |(msgtype, _)| msgtype)
+    }
+
     /// Takes what was read. Whether all is there now.
     pub(in crate::actors::session) fn take(&mut self, chunk: &mut &[u8]) -> bool {
         self.gathering.take(chunk)
