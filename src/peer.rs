@@ -20,6 +20,15 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// A stable code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+
     /// How the other end sees it.
     #[must_use]
     pub const fn opposite(self) -> Self {
@@ -32,10 +41,7 @@ impl Direction {
 
 impl fmt::Display for Direction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Inbound => "inbound",
-            Self::Outbound => "outbound",
-        })
+        f.write_str(self.code())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a connection ends: a closed list with a stable code each.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Serialize, Serializer};
 
@@ -95,6 +95,20 @@ impl CloseReason {
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
+            Self::Peer(code) => code,
+            own => own.own_code().unwrap_or_default(),
+        }
+    }
+
+    /// The stable code, to be kept: one of this program's own words is not copied.
+    #[must_use]
+    pub fn word(&self) -> Cow<'static, str> {
+        self.own_code().map_or_else(|| Cow::Owned(self.code().to_owned()), Cow::Borrowed)
+    }
+
+    /// The code, unless a peer made it up.
+    const fn own_code(&self) -> Option<&'static str> {
+        Some(match self {
             Self::Shutdown => "shutdown",
             Self::SelfConnection => "self",
             Self::Duplicate => "duplicate",
@@ -120,8 +134,8 @@ impl CloseReason {
             Self::Gone => "gone",
             Self::Unreachable => "unreachable",
             Self::TlsFailed => "tls-failed",
-            Self::Peer(code) => code,
-        }
+            Self::Peer(_) => return None,
+        })
     }
 
     /// Whether a link that this node ends so was ended for what its peer did wrong, and not for

@@ -76,11 +76,7 @@ fn sessions(peers: &[PeerInfo]) -> BTreeMap<(&'static str, &'static str), u64> {
         }
     }
     for peer in peers {
-        let direction = match peer.direction {
-            crate::Direction::Inbound => "inbound",
-            crate::Direction::Outbound => "outbound",
-        };
-        *counts.entry((direction, peer.channel.security.code())).or_default() += 1;
+        *counts.entry((peer.direction.code(), peer.channel.security.code())).or_default() += 1;
     }
     counts
 }

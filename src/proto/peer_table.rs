@@ -247,7 +247,7 @@ impl<H> PeerTable<H> {
 
     fn refuse(&mut self, now: Moment, link: LinkId, refusal: Refusal, out: &mut Vec<Effect>) {
         let Refusal { reason, detail, n } = refusal;
-        let note = Decision::new(now, Kind::Refused, reason.code().to_owned()).detail(detail);
+        let note = Decision::new(now, Kind::Refused, reason.word()).detail(detail);
         let note = match n {
             Some(n) => note.count("connections", n),
             None => note,

@@ -4,8 +4,11 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "clippy allows them in test functions, but not in the helpers of an integration test"
 )]
+
+pub(crate) mod three;
 
 use std::{
     io::{BufRead as _, BufReader, Read},

@@ -142,7 +142,7 @@ impl Registry {
     fn up(&mut self, now: Moment, info: PeerInfo) {
         let Some(peer) = self.peer(info) else { return };
         self.directory.insert(peer.handle.clone());
-        let note = Decision::new(now, Kind::SessionUp, peer.info.direction.to_string());
+        let note = Decision::new(now, Kind::SessionUp, peer.info.direction.code());
         let note = note.detail(peer.info.channel.security.code());
         self.note(note, &peer.info);
         self.publish(&PeerEvent::Up(peer));
@@ -152,7 +152,7 @@ impl Registry {
         // The table may have dropped the link by now; the directory has it until here.
         let Some(handle) = self.directory.remove(info.id) else { return };
         let peer = Peer { info, handle };
-        let note = Decision::new(now, Kind::SessionDown, reason.code().to_owned());
+        let note = Decision::new(now, Kind::SessionDown, reason.word());
         let by = if matches!(reason, CloseReason::Peer(_)) { "said the peer" } else { "" };
         let secs = now.since(peer.info.since).as_secs();
         self.note(note.detail(by).number("secs", secs), &peer.info);

@@ -200,7 +200,7 @@ impl Gossiper {
     /// A message is not what it says. Whoever passes one on has to look first, and has not.
     fn forged(&mut self, now: Moment, from: &PeerHandle, why: &str) {
         self.stats.forged += 1;
-        let note = Decision::new(now, Kind::Refused, CloseReason::Protocol.code().to_owned());
+        let note = Decision::new(now, Kind::Refused, CloseReason::Protocol.word());
         self.node.note(note.peer(from.id()).detail(format!("broadcast: {why}")));
         from.close(CloseReason::Protocol);
     }

@@ -106,7 +106,7 @@ impl Explorer {
         let until = now + jittered(SHUNNED_PAUSE, &mut self.rng);
         self.book.outcome(addr, reason.code());
         self.book.postpone(addr, until);
-        let note = Decision::new(now, Kind::BackOff, reason.code().to_owned());
+        let note = Decision::new(now, Kind::BackOff, reason.word());
         out.push(Output::Note(note.addr(addr.clone())));
     }
 

@@ -107,7 +107,7 @@ impl Explorer {
         peer: Option<NodeId>,
         out: &mut Vec<Output>,
     ) {
-        let note = Decision::new(now, kind, reason.code().to_owned()).peer(peer);
+        let note = Decision::new(now, kind, reason.word()).peer(peer);
         out.push(Output::Note(note.addr(addr.clone())));
     }
 
@@ -175,7 +175,7 @@ impl Explorer {
         if self.security != Security::Prefer || must_prove {
             return false;
         }
-        let code = CloseReason::TlsFailed.code().to_owned();
+        let code = CloseReason::TlsFailed.word();
         let detail = format!("{detail}; plaintext is tried next");
         let note = Decision::new(now, Kind::DialFailed, code).detail(detail);
         out.push(Output::Note(note.addr(addr.clone())));
@@ -206,7 +206,7 @@ impl Explorer {
         detail: String,
         out: &mut Vec<Output>,
     ) {
-        let code = reason.code().to_owned();
+        let code = reason.word();
         let note = Decision::new(now, Kind::DialFailed, code.clone()).detail(detail);
         let note = note.addr(addr.clone()).peer(answered);
         // The operator, who named it, will want to know.

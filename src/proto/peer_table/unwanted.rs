@@ -121,7 +121,7 @@ impl<H> PeerTable<H> {
         let blamed = self.admission.blame(now, row.direction, &row.remote, row.info.as_ref());
         let Some(standing) = blamed else { return };
         let secs = standing.until.map_or(0, |until| until.since(now).as_secs());
-        let decision = Decision::new(now, Kind::Discouraged, reason.code().to_owned());
+        let decision = Decision::new(now, Kind::Discouraged, reason.word());
         let decision = decision.detail(standing.target.to_string()).number("secs", secs);
         out.extend(self.note(link, decision));
         self.tell_standing(standing.target, Verdict::Discouraged, out);

@@ -100,7 +100,7 @@ impl Session {
         let is_trouble =
             !matches!(reason, CloseReason::Gone | CloseReason::Shutdown | CloseReason::Peer(_));
         if is_trouble && !self.is_told && self.origin.dial.is_none() {
-            let note = Decision::new(now, Kind::Refused, reason.code().to_owned());
+            let note = Decision::new(now, Kind::Refused, reason.word());
             self.note(note.detail(detail.to_owned()).addr(self.origin.remote.clone()));
         }
     }

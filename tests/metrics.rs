@@ -1,0 +1,70 @@
+//! What a node tells Prometheus, from a live network of three.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod program;
+
+use std::{thread, time::Instant};
+
+use program::{BOUND, three::Three};
+
+fn scrape(three: &Three, of: &str) -> String {
+    let (base, token) = three.api(of);
+    let mut answer =
+        ureq::get(format!("{base}/metrics")).header("Authorization", token).call().unwrap();
+    let kind = answer.headers().get("content-type").unwrap().to_str().unwrap().to_owned();
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    answer.body_mut().read_to_string().unwrap()
+}
+
+/// The value on the line that begins so; zero if there is none.
+fn value(text: &str, name: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map_or(0.0, |value| value.parse().unwrap())
+}
+
+#[test]
+fn the_figures_move_with_what_happens() {
+    let three = Three::start();
+    let before = scrape(&three, "a");
+    let sessions = |direction: &str| {
+        let name = format!("peerage_sessions{{direction=\"{direction}\",security=\"encrypted\"}}");
+        value(&before, &name)
+    };
+    assert!((sessions("inbound") + sessions("outbound") - 2.0).abs() < 0.1, "{before}");
+    for name in [
+        "peerage_handshakes_total{direction=\"inbound\"}",
+        "peerage_frames_total{direction=\"in\",msgtype=\"hello\"}",
+        "peerage_frames_total{direction=\"out\",msgtype=\"hello\"}",
+        "peerage_bytes_total{direction=\"in\",msgtype=\"addr\"}",
+        "peerage_start_time_seconds",
+    ] {
+        assert!(value(&before, name) > 0.0, "{name}: {before}");
+    }
+    for actor in
+        ["registry", "discovery", "dialer", "journal", "keeper", "session", "router", "gossiper"]
+    {
+        let name = format!("peerage_mailbox_latency_seconds{{actor=\"{actor}\"}}");
+        assert!(before.contains(&name), "{name}: {before}");
+    }
+
+    three.text("a", &["send", &three.ids[1], "hello"]);
+    three.text("a", &["publish", "news", "hello"]);
+    let deadline = Instant::now() + BOUND;
+    loop {
+        let (a, b) = (scrape(&three, "a"), scrape(&three, "b"));
+        let moved = value(&a, "peerage_routed_total{outcome=\"delivered\"}") >= 1.0
+            && value(&a, "peerage_frames_total{direction=\"out\",msgtype=\"route\"}") >= 1.0
+            && value(&b, "peerage_frames_total{direction=\"in\",msgtype=\"route\"}") >= 1.0
+            && value(&a, "peerage_broadcast_total{what=\"published\"}") >= 1.0
+            && value(&b, "peerage_broadcast_total{what=\"accepted\"}") >= 1.0
+            && value(&b, "peerage_rtt_seconds_count") >= 1.0;
+        if moved {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{a}\n{b}");
+        thread::yield_now();
+    }
+    let (base, _) = three.api("a");
+    let refused = ureq::get(format!("{base}/metrics")).call();
+    assert!(matches!(refused, Err(ureq::Error::StatusCode(401))), "the token is needed");
+}
