@@ -1,9 +1,9 @@
 //! What a node tells Prometheus, from a live network of three.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod program;
 
-use std::{thread, time::Instant};
+use std::{collections::BTreeSet, thread, time::Instant};
 
 use program::{BOUND, three::Three};
 
@@ -67,4 +67,34 @@ fn the_figures_move_with_what_happens() {
     let (base, _) = three.api("a");
     let refused = ureq::get(format!("{base}/metrics")).call();
     assert!(matches!(refused, Err(ureq::Error::StatusCode(401))), "the token is needed");
+}
+
+/// The words in a text that are names of metrics.
+fn names(text: &str) -> BTreeSet<&str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c| !is_part(c));
+    words.filter(|word| word.starts_with("peerage_")).collect()
+}
+
+#[test]
+fn dashboard_and_alerts_name_only_metrics_that_exist() {
+    let three = Three::start();
+    let text = scrape(&three, "a");
+    let told = names(&text);
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib");
+    let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
+    let dashboard = read("grafana/peerage.json");
+    let json: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    assert!(json["panels"].as_array().unwrap().len() >= 10);
+    for (file, text) in
+        [("dashboard", dashboard.as_str()), ("alerts", &read("prometheus/alerts.yml"))]
+    {
+        let used = names(text);
+        assert!(used.len() > 4, "{file} names metrics");
+        for name in used {
+            // A counter of which there is nothing yet has only its description.
+            let family = name.trim_end_matches("_total").trim_end_matches("_bucket");
+            assert!(told.contains(family) || told.contains(name), "{file}: there is no {name}");
+        }
+    }
 }
