@@ -208,9 +208,11 @@ async fn nothing(request: HttpRequest) -> Result<HttpResponse, ApiError> {
 }
 
 /// What is somewhere, but not with this method.
-async fn other_method(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+async fn other_method(request: HttpRequest, allow: &'static str) -> Result<HttpResponse, ApiError> {
     let message = format!("{} cannot be asked with {}", request.path(), request.method());
-    Err(ApiError::new(Code::MethodNotAllowed, message))
+    let mut response = ApiError::new(Code::MethodNotAllowed, message).error_response();
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allow));
+    Ok(response)
 }
 
 fn bad_body(error: &actix_web::error::JsonPayloadError) -> ApiError {

@@ -2,7 +2,10 @@
 
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+    openapi::{
+        ContentBuilder, Ref, ResponseBuilder,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
 };
 
 use super::{routes, stream};
@@ -12,7 +15,7 @@ use crate::control::model::{Command, ErrorBody};
 #[openapi(
     info(
         title = "peerage control API",
-        description = "Sees, asks and steers a running node. Every error is an `ErrorBody`; beside what is listed, any request but those for health can be answered with 401 (no token, or a wrong one), 403 (from another site) and 503 (the node is stopping).",
+        description = "Sees, asks and steers a running node. Every error is an `ErrorBody`; beside what is listed, any request can be answered with 503 while the node is stopping.",
         license(name = "MIT OR Apache-2.0"),
     ),
     paths(
@@ -22,7 +25,7 @@ use crate::control::model::{Command, ErrorBody};
         routes::publish, routes::subscribe, routes::unsubscribe, routes::ask, stream::ask, routes::answer,
     ),
     components(schemas(Command, ErrorBody)),
-    modifiers(&Token),
+    modifiers(&Token, &Refusals),
     security(("token" = [])),
 )]
 struct Api;
@@ -33,6 +36,34 @@ impl Modify for Token {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         api.components.get_or_insert_default().add_security_scheme("token", scheme);
+    }
+}
+
+/// What every request can be answered with that is not for health: the guard's refusals.
+struct Refusals;
+
+impl Modify for Refusals {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let body = || {
+            let schema = Ref::from_schema_name("ErrorBody");
+            ContentBuilder::new().schema(Some(schema)).build()
+        };
+        for (path, item) in &mut api.paths.paths {
+            let needs_token = !matches!(path.as_str(), "/healthz" | "/readyz");
+            let refusals = [
+                ("401", "No token, or a wrong one.", needs_token),
+                ("403", "From another site, or by a name that is not this machine's.", true),
+            ];
+            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+                for (status, words, is_possible) in refusals {
+                    if is_possible {
+                        let response = ResponseBuilder::new().description(words);
+                        let response = response.content("application/json", body()).build();
+                        operation.responses.responses.insert(status.to_owned(), response.into());
+                    }
+                }
+            }
+        }
     }
 }
 

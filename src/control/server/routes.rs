@@ -21,9 +21,12 @@ type Answer<T> = Result<web::Json<T>, ApiError>;
 
 /// Adds all of it to the application.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
-    let get = |path: &str, route: actix_web::Route| {
-        web::resource(path).route(route).default_service(web::to(other_method))
+    let at = |path: &str, allow: &'static str, route: actix_web::Route| {
+        let other = move |request| other_method(request, allow);
+        web::resource(path).route(route).default_service(web::to(other))
     };
+    let get = |path, route| at(path, "GET", route);
+    let post = |path, route| at(path, "POST", route);
     config
         .service(get("/healthz", web::get().to(healthz)))
         .service(get("/readyz", web::get().to(readyz)))
@@ -38,17 +41,17 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(get("/v1/why", web::get().to(why)))
         .service(get("/v1/bans", web::get().to(bans)))
         .service(get("/v1/events", web::get().to(stream::events)))
-        .service(get("/v1/dial", web::post().to(dial)))
-        .service(get("/v1/disconnect", web::post().to(disconnect)))
-        .service(get("/v1/ban", web::post().to(ban)))
-        .service(get("/v1/unban", web::post().to(unban)))
-        .service(get("/v1/send", web::post().to(send)))
-        .service(get("/v1/publish", web::post().to(publish)))
-        .service(get("/v1/subscribe", web::post().to(subscribe)))
-        .service(get("/v1/unsubscribe", web::post().to(unsubscribe)))
-        .service(get("/v1/ask", web::post().to(ask)))
-        .service(get("/v1/ask/stream", web::post().to(stream::ask)))
-        .service(get("/v1/answer", web::post().to(answer)));
+        .service(post("/v1/dial", web::post().to(dial)))
+        .service(post("/v1/disconnect", web::post().to(disconnect)))
+        .service(post("/v1/ban", web::post().to(ban)))
+        .service(post("/v1/unban", web::post().to(unban)))
+        .service(post("/v1/send", web::post().to(send)))
+        .service(post("/v1/publish", web::post().to(publish)))
+        .service(post("/v1/subscribe", web::post().to(subscribe)))
+        .service(post("/v1/unsubscribe", web::post().to(unsubscribe)))
+        .service(post("/v1/ask", web::post().to(ask)))
+        .service(post("/v1/ask/stream", web::post().to(stream::ask)))
+        .service(post("/v1/answer", web::post().to(answer)));
 }
 
 /// Whether the process answers.
@@ -132,6 +135,7 @@ pub(super) struct JournalParams {
     /// Of this kind.
     kind: Option<String>,
     /// From this time on, in milliseconds since the Unix epoch.
+    #[param(format = "uint64")]
     since_ms: Option<u64>,
     /// No more than so many, the latest; 1,000 at most.
     limit: Option<usize>,

@@ -128,7 +128,7 @@ impl Place {
 }
 
 /// Asks other nodes, and streams what comes back as JSON lines, the account last.
-#[utoipa::path(post, path = "/v1/ask/stream", tag = "messages", request_body = AskRequest, responses(
+#[utoipa::path(post, path = "/v1/ask/stream", operation_id = "ask_stream", tag = "messages", request_body = AskRequest, responses(
     (status = 200, description = "Lines, each an `AskLine`.", body = AskLine, content_type = "application/x-ndjson"),
     (status = 400, body = ErrorBody), (status = 413, body = ErrorBody),
 ))]
