@@ -45,6 +45,8 @@ pub(super) struct Feed {
     ring: Mutex<Ring>,
     latest: watch::Sender<u64>,
     listeners: AtomicUsize,
+    /// Those of them who hear questions.
+    answerers: AtomicUsize,
 }
 
 impl Feed {
@@ -53,6 +55,7 @@ impl Feed {
             ring: Mutex::default(),
             latest: watch::Sender::new(0),
             listeners: AtomicUsize::new(0),
+            answerers: AtomicUsize::new(0),
         }
     }
 
@@ -82,19 +85,23 @@ impl Feed {
         self.latest.subscribe()
     }
 
-    pub(super) fn listeners(&self) -> usize {
-        self.listeners.load(Ordering::Relaxed)
+    fn answerers(&self) -> usize {
+        self.answerers.load(Ordering::Relaxed)
     }
 }
 
 /// A listener's place.
 #[derive(Debug)]
-pub(super) struct Seat(Arc<Feed>);
+pub(super) struct Seat {
+    feed: Arc<Feed>,
+    is_answerer: bool,
+}
 
 impl Seat {
-    pub(super) fn take(feed: &Arc<Feed>) -> Result<Self, ApiError> {
+    pub(super) fn take(feed: &Arc<Feed>, is_answerer: bool) -> Result<Self, ApiError> {
         let taken = feed.listeners.fetch_add(1, Ordering::Relaxed);
-        let seat = Self(feed.clone());
+        feed.answerers.fetch_add(usize::from(is_answerer), Ordering::Relaxed);
+        let seat = Self { feed: feed.clone(), is_answerer };
         if taken >= MAX_LISTENERS {
             return Err(ApiError::new(Code::Full, "there are too many listeners"));
         }
@@ -104,7 +111,8 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.listeners.fetch_sub(1, Ordering::Relaxed);
+        self.feed.listeners.fetch_sub(1, Ordering::Relaxed);
+        self.feed.answerers.fetch_sub(usize::from(self.is_answerer), Ordering::Relaxed);
     }
 }
 
@@ -240,7 +248,7 @@ impl Handler<Asked<Inquiry>> for Hub {
     type Result = ();
 
     fn handle(&mut self, asked: Asked<Inquiry>, _: &mut Context<Self>) {
-        if self.feed.listeners() == 0 {
+        if self.feed.answerers() == 0 {
             return asked.refuse("nobody");
         }
         self.asked += 1;

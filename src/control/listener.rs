@@ -12,6 +12,9 @@ use super::{
 };
 use crate::overlay::Topic;
 
+/// The event that can be answered.
+const INQUIRY: &str = "inquiry";
+
 /// What a listener wants to hear.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Wish {
@@ -22,10 +25,10 @@ pub(super) struct Wish {
 }
 
 impl Wish {
-    fn includes(&self, told: &Told) -> bool {
-        let is_named = self.names.is_empty() || self.names.contains(told.name);
+    fn includes(&self, name: &str, topic: Option<&str>) -> bool {
+        let is_named = self.names.is_empty() || self.names.contains(name);
         let is_wanted = |topic: &str| self.topics.iter().any(|wanted| wanted.name() == topic);
-        is_named && (self.topics.is_empty() || told.topic.as_deref().is_some_and(is_wanted))
+        is_named && (self.topics.is_empty() || topic.is_some_and(is_wanted))
     }
 }
 
@@ -59,7 +62,7 @@ pub(super) struct Listener {
     seen: u64,
     wish: Wish,
     _seat: Seat,
-    _held: Held,
+    held: Held,
 }
 
 impl Listener {
@@ -70,17 +73,31 @@ impl Listener {
         wish: Wish,
         seen: Option<u64>,
     ) -> Result<Self, ApiError> {
-        let seat = Seat::take(feed)?;
+        let seat = Seat::take(feed, wish.includes(INQUIRY, None))?;
         // Before the topics are taken, so that nothing of them is passed over.
         let (latest, seen) = (feed.watch(), seen.unwrap_or_else(|| feed.last()));
-        let mut held = Held { hub: hub.clone(), topics: Vec::new() };
-        for topic in &wish.topics {
-            let take = Take { topic: topic.clone(), is_kept: false };
-            let taken = hub.send(take).await.map_err(super::gone)?;
-            taken?;
-            held.topics.push(topic.clone());
+        let held = Held { hub: hub.clone(), topics: Vec::new() };
+        let topics = wish.topics.clone();
+        let mut listener = Self { feed: feed.clone(), latest, seen, wish, _seat: seat, held };
+        for topic in topics {
+            listener.take(topic).await?;
         }
-        Ok(Self { feed: feed.clone(), latest, seen, wish, _seat: seat, _held: held })
+        Ok(listener)
+    }
+
+    /// Has a topic taken as long as it listens, and a while longer. It is no wish: what else it hears stays
+    /// as it is.
+    pub(super) async fn take(&mut self, topic: Topic) -> Result<(), ApiError> {
+        let take = Take { topic: topic.clone(), is_kept: false };
+        let taken = self.held.hub.send(take).await.map_err(super::gone)?;
+        taken?;
+        self.held.topics.push(topic);
+        Ok(())
+    }
+
+    /// The number of the last event that it went past.
+    pub(super) const fn seen(&self) -> u64 {
+        self.seen
     }
 
     /// The next event that it wishes to hear, or a gap; `None` when the node has stopped.
@@ -96,7 +113,7 @@ impl Listener {
             match after.event {
                 Some((number, told)) => {
                     self.seen = number;
-                    if self.wish.includes(&told) {
+                    if self.wish.includes(told.name, told.topic.as_deref()) {
                         return Some(Next { number, told });
                     }
                 }

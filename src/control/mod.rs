@@ -5,6 +5,7 @@
 
 mod commands;
 mod find;
+pub mod hooks;
 mod hub;
 mod listener;
 pub mod messages;

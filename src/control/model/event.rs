@@ -46,6 +46,10 @@ pub enum Event {
 }
 
 impl Event {
+    /// The names of all of them.
+    pub const NAMES: [&str; 7] =
+        ["peer-up", "peer-changed", "peer-down", "decision", "message", "inquiry", "missed"];
+
     /// What it is, as `event` says it.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -49,8 +49,8 @@ pub(super) async fn events(
 ) -> Result<HttpResponse, ApiError> {
     let EventParams { only, topics, since } = params.into_inner();
     let names: BTreeSet<String> = list(only.as_deref()).map(str::to_owned).collect();
-    if let Some(unknown) = names.iter().find(|name| !NAMES.contains(&name.as_str())) {
-        let message = format!("no event is called {unknown:?}; they are {}", NAMES.join(", "));
+    if let Some(unknown) = names.iter().find(|name| !Event::NAMES.contains(&name.as_str())) {
+        let message = format!("no event is called {unknown:?}; they are {}", Event::NAMES.join(", "));
         return Err(ApiError::new(Code::BadRequest, message));
     }
     let topics = list(topics.as_deref()).map(topic).collect::<Result<Vec<_>, _>>()?;
@@ -87,10 +87,6 @@ pub(super) async fn events(
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .streaming(body))
 }
-
-/// The names of all events.
-pub(super) const NAMES: [&str; 7] =
-    ["peer-up", "peer-changed", "peer-down", "decision", "message", "inquiry", "missed"];
 
 fn list(text: Option<&str>) -> impl Iterator<Item = &str> {
     text.into_iter().flat_map(|text| text.split(',')).map(str::trim).filter(|word| !word.is_empty())
