@@ -164,6 +164,9 @@ pub(crate) enum UsageError {
         "the control API needs a place for its token, and an ephemeral node has none: name a file with --api-token-file FILE"
     )]
     NoTokenFile,
+    /// It is said what a hook is told, but not which program that is.
+    #[error("{0} is of no use without hooks.program: name the program of the hook, too")]
+    NoHookProgram(String),
     /// A list of those who may connect is empty; the text says which.
     #[error("{0} lists no node id, so nobody could connect: add one, or leave the setting out")]
     AllowsNobody(String),

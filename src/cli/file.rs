@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::{
     error::{UsageError, one_line},
-    layer::Layer,
+    layer::{HookLayer, Layer},
 };
 
 /// The keys of the file. They are the names of the flags.
@@ -56,6 +56,8 @@ struct FileConfig {
     allow: Option<PathBuf>,
     /// A table.
     trust: Trust,
+    /// Another one.
+    hooks: HookLayer,
     /// A duration.
     discourage_for: Option<DurationText>,
     /// A number of threads.
@@ -140,6 +142,7 @@ impl FileConfig {
             api_allow_remote: self.api_allow_remote.map(|on| on.to_string()),
             api_token_file: self.api_token_file,
             no_api: self.no_api.map(|on| on.to_string()),
+            hooks: self.hooks,
             log: self.log,
             log_format: self.log_format,
             network: self.network,
@@ -255,6 +258,10 @@ mod tests {
             discourage-for = "4s"
             [trust]
             allow = ["i"]
+            [hooks]
+            program = ["p", "q"]
+            only = ["e"]
+            topics = ["t"]
         "#;
         let some = |text: &str| Some(text.to_owned());
         let expected = Layer {
@@ -272,6 +279,11 @@ mod tests {
             api_allow_remote: some("true"),
             api_token_file: Some("t".into()),
             no_api: some("true"),
+            hooks: HookLayer {
+                program: Some(vec!["p".to_owned(), "q".to_owned()]),
+                only: Some(vec!["e".to_owned()]),
+                topics: Some(vec!["t".to_owned()]),
+            },
             log: some("warn"),
             log_format: some("json"),
             workers: some("3"),
@@ -298,6 +310,8 @@ mod tests {
     fn an_unknown_key_is_refused_with_its_place() {
         let text = refused("listen = []\n  lisen = \"x\"\n");
         assert!(text.starts_with("n.toml:2:3: unknown field `lisen`, expected "), "{text}");
+        let text = refused("[hooks]\nprograms = []\n");
+        assert!(text.starts_with("n.toml:2:1: unknown field `programs`, expected "), "{text}");
         let text = refused("[trust]\nallowed = []\n");
         assert!(text.starts_with("n.toml:2:1: unknown field `allowed`, expected "), "{text}");
     }

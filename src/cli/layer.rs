@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use serde::Deserialize;
+
 /// Which layer a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -99,6 +101,8 @@ pub(crate) struct Layer {
     pub(crate) api_token_file: Option<PathBuf>,
     /// No control API.
     pub(crate) no_api: Option<String>,
+    /// The operator's program.
+    pub(crate) hooks: HookLayer,
     /// Log filter.
     pub(crate) log: Option<String>,
     /// text or json.
@@ -107,6 +111,18 @@ pub(crate) struct Layer {
     pub(crate) workers: Option<String>,
     /// The numbers of `limits`, by their keys.
     pub(crate) limits: BTreeMap<&'static str, String>,
+}
+
+/// What is said about a hook; only a file has room for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HookLayer {
+    /// The program and its arguments.
+    pub(crate) program: Option<Vec<String>>,
+    /// The events that it is told.
+    pub(crate) only: Option<Vec<String>>,
+    /// The topics that are taken for it.
+    pub(crate) topics: Option<Vec<String>>,
 }
 
 /// All layers, strongest first.

@@ -5,7 +5,7 @@ use std::future::Future;
 use actix_rt::System;
 use peerage::{
     DataDir, Node, Security, StoredKey,
-    control::{About, Control},
+    control::{About, Control, hooks::Running},
     overlay::{Overlay, OverlayConfig},
 };
 
@@ -73,13 +73,13 @@ async fn serve(
     let at = api.as_ref().map(|api| (api.addr(), api.token_file().to_path_buf()));
     let started = Started { id: node.id().to_string(), listen, api: at, join, new_key };
     let about = About::of(&settings.node, print::settings_toml(settings));
-    let served = match api {
-        Some(api) => {
-            let control = Control::start(&overlay, about).await;
-            Some((api.serve(&control)?, control))
-        }
-        None => None,
+    let control = match (&api, &settings.hook) {
+        (None, None) => None,
+        _ => Some(Control::start(&overlay, about).await),
     };
+    let served = api.zip(control.as_ref()).map(|(api, control)| api.serve(control)).transpose()?;
+    let hook = settings.hook.as_ref().zip(control.as_ref());
+    let hook = hook.map(|(hook, control)| control.hook(hook.value.clone()));
     match settings.log_format.value {
         LogFormat::Text => print::stderr(&started.text()),
         LogFormat::Json => started.log(),
@@ -88,14 +88,29 @@ async fn serve(
     tokio::select! {
         () = stop.received() => {
             tracing::info!("stopping; a second signal stops at once");
-            if let Some((served, control)) = served {
+            if let Some(served) = served {
                 served.stop().await;
-                control.stop().await;
             }
-            overlay.stop().await;
+            // At once, since both may take their time.
+            tokio::join!(end(hook), async {
+                if let Some(control) = control {
+                    control.stop().await;
+                }
+                overlay.stop().await;
+            });
             Ok(())
         }
-        failure = node.failed() => Err(Failure::Actor(failure)),
+        failure = node.failed() => {
+            end(hook).await;
+            Err(Failure::Actor(failure))
+        }
+    }
+}
+
+/// Ends the operator's program, if there is one.
+async fn end(hook: Option<Running>) {
+    if let Some(hook) = hook {
+        hook.stop().await;
     }
 }
 

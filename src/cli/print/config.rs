@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use peerage::overlay::Topic;
+
 use crate::cli::{
     error::{duration, one_line},
     layer::{Origin, Sourced},
@@ -44,6 +46,7 @@ pub(crate) fn settings_toml(settings: &Settings) -> String {
         text.push_str(&format!("{left:column$}  # {}\n", one_line(&comment)));
     }
     text.push_str(&trust_table(settings).unwrap_or_default());
+    text.push_str(&hooks_table(settings).unwrap_or_default());
     text
 }
 
@@ -142,6 +145,19 @@ fn trust_table(settings: &Settings) -> Option<String> {
     Some(format!("\n[trust]\nallow = [  # {}\n{ids}]\n", one_line(&origin)))
 }
 
+/// `[hooks]`, if there is one.
+fn hooks_table(settings: &Settings) -> Option<String> {
+    let Sourced { value: hook, origin } = settings.hook.as_ref()?;
+    let program: Vec<&str> =
+        [&hook.program].into_iter().chain(&hook.args).map(|w| w.as_str()).collect();
+    let names: Vec<&str> = hook.only.iter().map(String::as_str).collect();
+    let topics: Vec<&str> = hook.topics.iter().map(Topic::name).collect();
+    let comment = one_line(&origin.describe("hooks"));
+    let rows = [("program", program), ("only", names), ("topics", topics)];
+    let rows = rows.iter().map(|(key, items)| format!("{key} = {}  # {comment}\n", list(items)));
+    Some(format!("\n[hooks]\n{}", rows.collect::<String>()))
+}
+
 impl Row {
     /// Assignment and comment; what is not set is commented out.
     fn line(&self) -> (String, String) {
@@ -216,5 +232,23 @@ mod tests {
         assert!(!text.contains("# allow ") && !table.contains_key("allow"), "{text}");
         let allow = table.get("trust").unwrap().get("allow").unwrap().as_array().unwrap();
         assert_eq!(allow.len(), 2);
+    }
+
+    #[test]
+    fn a_hook_is_a_table_that_can_be_read_again() {
+        let mut settings = Settings::by_default(None);
+        assert!(!settings_toml(&settings).contains("[hooks]"));
+        let hook = peerage::control::hooks::Hook {
+            args: vec!["a \"b\"\n".to_owned()],
+            only: ["message".to_owned()].into(),
+            topics: vec![Topic::new("t").unwrap()],
+            ..peerage::control::hooks::Hook::new("p")
+        };
+        settings.hook = Some(Sourced { value: hook, origin: Origin::File("f".into()) });
+        let text = settings_toml(&settings);
+        let table: toml::Table = text.parse().unwrap();
+        let expected =
+            "program = [\"p\", \"a \\\"b\\\"\\n\"]\nonly = [\"message\"]\ntopics = [\"t\"]";
+        assert_eq!(table["hooks"], toml::Value::Table(expected.parse().unwrap()), "{text}");
     }
 }

@@ -5,6 +5,7 @@
 //! setting is parsed.
 
 mod api;
+mod hooks;
 mod parse;
 mod pick;
 mod sim;
@@ -19,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use peerage::{HostPort, NodeConfig};
+use peerage::{HostPort, NodeConfig, control::hooks::Hook};
 
 pub(crate) use self::{
     api::ApiSettings,
@@ -30,6 +31,7 @@ pub(crate) use self::{
 };
 use self::{
     api::resolve_api,
+    hooks::resolve_hook,
     parse::{
         parse_addr, parse_bootstrap, parse_dialable, parse_duration, parse_filter, parse_format,
         parse_list, parse_number, parse_tags, parse_workers,
@@ -70,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) storage: Storage,
     /// Where to serve the control API, if anywhere.
     pub(crate) api: ApiSettings,
+    /// The operator's program, if there is one.
+    pub(crate) hook: Option<Sourced<Hook>>,
     /// What to log; it is known to parse.
     pub(crate) log: Sourced<String>,
     /// How to log.
@@ -126,6 +130,7 @@ impl Settings {
             trust_files: TrustFiles::default(),
             storage: Storage::by_default(data_dir),
             api: ApiSettings::default(),
+            hook: None,
             log: Sourced::by_default("info".to_owned()),
             log_format: Sourced::by_default(LogFormat::Text),
         }
@@ -167,6 +172,7 @@ pub(crate) fn resolve(
         trust_files,
         api: resolve_api(layers, &storage)?,
         storage,
+        hook: resolve_hook(layers)?,
         log: pick(layers, "log", |layer| layer.log.as_deref(), parse_filter)?.unwrap_or(log),
         log_format: pick(layers, "log-format", |layer| layer.log_format.as_deref(), parse_format)?
             .unwrap_or(log_format),

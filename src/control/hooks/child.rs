@@ -1,11 +1,6 @@
 //! One run of the program: from its start to its end, whoever brings that about.
 
-use std::{
-    io,
-    process::Stdio,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{
     io::AsyncWriteExt as _,
@@ -139,8 +134,10 @@ fn spawn(hook: &Hook) -> io::Result<Child> {
 /// Kills it, and what it has started, if it still runs.
 async fn kill(child: &mut Child) {
     #[cfg(unix)]
-    if let Some(group) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw)
-        && let Err(error) = rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
+    if let Some(group) =
+        child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw)
+        && let Err(error) =
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
     {
         tracing::debug!(%error, "the hook's process group cannot be killed");
     }
@@ -202,7 +199,7 @@ async fn hear(stdout: ChildStdout, control: &Control, replies: mpsc::Sender<Repl
                 break;
             }
         };
-        if line.bytes.trim_ascii().is_empty() {
+        if line.bytes.trim_ascii().is_empty() && !line.is_cut {
             continue;
         }
         let (control, replies) = (control.clone(), replies.clone());
@@ -254,7 +251,8 @@ async fn log(stderr: ChildStderr, clock: Clock) {
 }
 
 fn report_unsaid(unsaid: &mut u64) {
-    if std::mem::take(unsaid) > 0 {
-        tracing::warn!("lines of the hook's stderr were not logged: it writes too many");
+    let lines = std::mem::take(unsaid);
+    if lines > 0 {
+        tracing::warn!(lines, "lines of the hook's stderr were not logged: it writes too many");
     }
 }

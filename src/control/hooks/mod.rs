@@ -18,12 +18,7 @@ mod lines;
 mod tests;
 mod words;
 
-use std::{
-    collections::BTreeSet,
-    fmt, io,
-    process::ExitStatus,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, io, process::ExitStatus, time::Duration};
 
 use actix_rt::task::JoinHandle;
 use tokio::{
@@ -31,11 +26,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use self::back_off::BackOff;
 pub use self::{
     child::{COMMAND_BYTES, MAX_COMMANDS},
     words::MAX_COMMAND,
 };
-use self::back_off::BackOff;
 use super::{Control, model::ApiError};
 use crate::{Decision, Kind, overlay::Topic};
 

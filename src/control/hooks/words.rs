@@ -107,7 +107,10 @@ mod tests {
     fn an_answer_is_one_line_with_the_tag() {
         let text = |tag, result| String::from_utf8(reply(&tag, &result)).unwrap();
         let published = Outcome::Published(Published { id: "i".to_owned() });
-        assert_eq!(text(json!("a\nb"), Ok(published)), "{\"reply\":\"a\\nb\",\"ok\":{\"id\":\"i\"}}\n");
+        assert_eq!(
+            text(json!("a\nb"), Ok(published)),
+            "{\"reply\":\"a\\nb\",\"ok\":{\"id\":\"i\"}}\n"
+        );
         let changed = Outcome::Changed(Changed { changed: true });
         assert_eq!(text(json!(null), Ok(changed)), "{\"reply\":null,\"ok\":{\"changed\":true}}\n");
         assert_eq!(

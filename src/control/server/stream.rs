@@ -50,7 +50,8 @@ pub(super) async fn events(
     let EventParams { only, topics, since } = params.into_inner();
     let names: BTreeSet<String> = list(only.as_deref()).map(str::to_owned).collect();
     if let Some(unknown) = names.iter().find(|name| !Event::NAMES.contains(&name.as_str())) {
-        let message = format!("no event is called {unknown:?}; they are {}", Event::NAMES.join(", "));
+        let message =
+            format!("no event is called {unknown:?}; they are {}", Event::NAMES.join(", "));
         return Err(ApiError::new(Code::BadRequest, message));
     }
     let topics = list(topics.as_deref()).map(topic).collect::<Result<Vec<_>, _>>()?;
