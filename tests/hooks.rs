@@ -250,3 +250,20 @@ fn a_hook_that_is_not_there_is_said_loudly_and_the_node_runs() {
     assert_eq!(journal(&dir, "a")[0]["reason"], "hook-not-started");
     assert_eq!(asked(&dir, "a", &["info"])["id"], json!(a.id));
 }
+
+#[test]
+fn a_hook_that_is_told_no_questions_is_nobody_to_ask() {
+    let dir = TempDir::new().unwrap();
+    let b = Host::with_api(&dir, "b", "", &[]);
+    let hooks = "program = [\"cat\"]\nonly = [\"peer-up\"]";
+    let a = Host::start(&dir, "a", hooks, &["--no-api", "--bootstrap", &b.listening]);
+    let lines = until(
+        || {
+            let words = ["ask", "load", "--for", "1s", "--json", "--data-dir", "b"];
+            let text = stdout_of(peerage(dir.path(), &words));
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+        },
+        |lines| lines.iter().any(|line| line["from"] == json!(a.id)),
+    );
+    assert_eq!(lines[0]["why"], "nobody", "{lines:?}");
+}

@@ -96,6 +96,7 @@ fn only_the_clock_reads_a_clock() {
         "cli/sim.rs",
         "session/tests.rs",
         "session/tests/security.rs",
+        "hooks/tests.rs",
     ];
     assert_absent("src", &words, &except, "time comes from crate::clock");
 }

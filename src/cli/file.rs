@@ -258,10 +258,6 @@ mod tests {
             discourage-for = "4s"
             [trust]
             allow = ["i"]
-            [hooks]
-            program = ["p", "q"]
-            only = ["e"]
-            topics = ["t"]
         "#;
         let some = |text: &str| Some(text.to_owned());
         let expected = Layer {
@@ -279,11 +275,7 @@ mod tests {
             api_allow_remote: some("true"),
             api_token_file: Some("t".into()),
             no_api: some("true"),
-            hooks: HookLayer {
-                program: Some(vec!["p".to_owned(), "q".to_owned()]),
-                only: Some(vec!["e".to_owned()]),
-                topics: Some(vec!["t".to_owned()]),
-            },
+            hooks: HookLayer::default(),
             log: some("warn"),
             log_format: some("json"),
             workers: some("3"),
@@ -296,6 +288,18 @@ mod tests {
         };
         assert_eq!(parse(Path::new("n.toml"), text), Ok(expected));
         assert_eq!(parse(Path::new("n.toml"), ""), Ok(Layer::default()));
+    }
+
+    #[test]
+    fn a_hook_is_read() {
+        let text = "[hooks]\nprogram = [\"p\", \"q\"]\nonly = [\"e\"]\ntopics = [\"t\"]";
+        let hooks = HookLayer {
+            program: Some(vec!["p".to_owned(), "q".to_owned()]),
+            only: Some(vec!["e".to_owned()]),
+            topics: Some(vec!["t".to_owned()]),
+        };
+        let expected = Layer { hooks, ..Layer::default() };
+        assert_eq!(parse(Path::new("n.toml"), text), Ok(expected));
     }
 
     #[test]

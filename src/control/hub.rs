@@ -85,6 +85,10 @@ impl Feed {
         self.latest.subscribe()
     }
 
+    pub(super) fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Relaxed)
+    }
+
     fn answerers(&self) -> usize {
         self.answerers.load(Ordering::Relaxed)
     }

@@ -59,6 +59,9 @@ Layers:
       [trust]
       allow = [\"7a5f0c1e-…\", \"b0c2d4e6-…\"]   # in place of the flag --allow
 
+      [hooks]                                  # a program that hears and steers the node
+      program = [\"python3\", \"hook.py\"]        # see docs/OPERATIONS.md
+
 Examples:
   peerage run --listen 0.0.0.0:5999 --listen [::]:5999
       Listen on IPv4 and IPv6.
