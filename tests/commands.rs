@@ -143,11 +143,13 @@ fn a_question_gets_answers_and_an_account() {
     let three = Three::start();
     // Whoever listens to events can answer: here the test does, through the API.
     let mut events = three.start_command("b", &["events", "--only", "inquiry", "--json"]);
+    // A question to whom nobody listens is refused.
+    three.api("b").until_listeners(1);
     let mut ask = three.start_command("a", &["ask", "what time is it?", "--for", "8s"]);
     let line = events.contains("what time is it?");
     let inquiry: Value = serde_json::from_str(&line).unwrap();
     let body = serde_json::json!({"inquiry": inquiry["inquiry"], "text": "noon"});
-    three.post("b", "/v1/answer", &body);
+    three.api("b").post("/v1/answer", &body);
     let answer = ask.contains("noon");
     assert_eq!(answer, format!("{}: noon", &three.ids[1][..8]));
     ask.contains("1 answered");

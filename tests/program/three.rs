@@ -1,6 +1,9 @@
 //! A live network of three, and the commands that talk to it.
 
 use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -65,24 +68,9 @@ impl Three {
         refused(peerage(self.dir.path(), &Self::args(of, words)), status)
     }
 
-    /// Where the API of a node is, and what it asks for in `Authorization`.
-    pub(crate) fn api(&self, of: &str) -> (String, String) {
-        let read =
-            |file: &str| std::fs::read_to_string(self.dir.path().join(of).join(file)).unwrap();
-        let place: Value = serde_json::from_str(&read("api.json")).unwrap();
-        let token = format!("Bearer {}", read("api.token").trim());
-        (format!("http://{}", place["addr"].as_str().unwrap()), token)
-    }
-
-    /// Has it do something.
-    #[track_caller]
-    pub(crate) fn post(&self, of: &str, path: &str, body: &Value) {
-        let (base, token) = self.api(of);
-        let answer = ureq::post(format!("{base}{path}"))
-            .header("Authorization", token)
-            .header("Content-Type", "application/json")
-            .send(body.to_string().as_bytes());
-        assert!(answer.unwrap().status().is_success());
+    /// The way to the API of a node.
+    pub(crate) fn api(&self, of: &str) -> Api {
+        Api::of(&self.dir.path().join(of))
     }
 
     /// A command that goes on.
@@ -107,5 +95,133 @@ impl Three {
             assert!(Instant::now() < deadline, "never good: {answer}");
             thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+/// The way to the API of one node.
+pub(crate) struct Api {
+    pub(crate) base: String,
+    pub(crate) authorization: String,
+}
+
+/// An answer, whatever its status.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.body))
+    }
+
+    /// The code of an error.
+    #[track_caller]
+    pub(crate) fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Api {
+    /// That of the node which runs with a data directory.
+    pub(crate) fn of(data_dir: &Path) -> Self {
+        let read = |file: &str| std::fs::read_to_string(data_dir.join(file)).unwrap();
+        let place: Value = serde_json::from_str(&read("api.json")).unwrap();
+        let authorization = format!("Bearer {}", read("api.token").trim());
+        Self { base: format!("http://{}", place["addr"].as_str().unwrap()), authorization }
+    }
+
+    pub(crate) fn host(&self) -> String {
+        self.base.trim_start_matches("http://").to_owned()
+    }
+
+    /// A request just as it is given, which no library puts right. Of an answer without an end the
+    /// beginning is read.
+    #[track_caller]
+    pub(crate) fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let stream = TcpStream::connect(self.host()).unwrap();
+        stream.set_read_timeout(Some(BOUND)).unwrap();
+        let mut request = format!("{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\n");
+        if !headers.iter().any(|(name, _)| *name == "Host") {
+            request.push_str("Host: localhost\r\n");
+        }
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if method == "POST" {
+            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        request.push_str("\r\n");
+        request.push_str(body);
+        // It may be refused before all of it was read.
+        (&stream).write_all(request.as_bytes()).ok();
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let status = line.split(' ').nth(1).unwrap_or_else(|| panic!("{line}")).parse().unwrap();
+        let mut len = None;
+        loop {
+            let mut header = String::new();
+            reader.read_line(&mut header).unwrap();
+            let header = header.trim_end().to_ascii_lowercase();
+            if let Some(value) = header.strip_prefix("content-length: ") {
+                len = Some(value.parse().unwrap());
+            }
+            if header.is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; len.unwrap_or(0)];
+        reader.read_exact(&mut body).unwrap();
+        Answer { status, body: String::from_utf8(body).unwrap() }
+    }
+
+    /// What is asked for.
+    #[track_caller]
+    pub(crate) fn text(&self, path: &str) -> String {
+        let answer = self.raw("GET", path, &[("Authorization", &self.authorization)], "");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.body
+    }
+
+    /// The same as JSON.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Value {
+        serde_json::from_str(&self.text(path)).unwrap()
+    }
+
+    /// How many listen to the node's events.
+    #[track_caller]
+    pub(crate) fn listeners(&self) -> usize {
+        let metrics = self.text("/metrics");
+        let line = metrics.lines().find_map(|line| line.strip_prefix("peerage_event_listeners "));
+        line.and_then(|value| value.trim_end_matches(".0").parse().ok()).unwrap()
+    }
+
+    /// Waits until so many do.
+    #[track_caller]
+    pub(crate) fn until_listeners(&self, n: usize) {
+        let deadline = Instant::now() + BOUND;
+        while self.listeners() != n {
+            assert!(Instant::now() < deadline, "{} listen", self.listeners());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What comes of something that is told.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
+        let headers = [("Authorization", self.authorization.as_str())];
+        let answer = self.raw("POST", path, &headers, &body.to_string());
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.json()
     }
 }
