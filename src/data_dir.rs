@@ -124,6 +124,24 @@ impl DataDir {
         }
     }
 
+    /// Whether a node uses a directory now. Changes nothing, but a node that starts at this very moment
+    /// may find the directory in use.
+    ///
+    /// # Errors
+    /// The system does not let this user look.
+    pub fn is_in_use(path: &Path) -> Result<bool, DataDirError> {
+        let file = path.join(LOCK_FILE);
+        let lock = match File::open(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(|source| io_error("open", &file, source))?,
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(io_error("lock", &file, source)),
+        }
+    }
+
     /// Where the platform keeps such things for this user: `~/.local/share/peerage` on Linux.
     /// `None` if the user has no home.
     #[must_use]
@@ -370,8 +388,11 @@ mod tests {
         assert!(text.contains("in use by another node"), "{text}");
         assert!(text.contains("--data-dir DIR") && text.contains("--ephemeral"), "{text}");
         assert_eq!(StoredKey::read(temp.path()).unwrap().key.node_id(), id);
+        assert!(DataDir::is_in_use(temp.path()).unwrap());
         drop(first);
+        assert!(!DataDir::is_in_use(temp.path()).unwrap());
         DataDir::open(temp.path()).unwrap();
+        assert!(!DataDir::is_in_use(&temp.path().join("absent")).unwrap());
     }
 
     #[test]

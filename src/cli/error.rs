@@ -80,6 +80,14 @@ pub(crate) enum Failure {
     /// The node would not, and says why.
     #[error("{} ({})", .0.message, code(.0.code))]
     Refused(ApiError),
+    /// `peerage doctor` has found and told what does not work.
+    #[error("{failed} of {of} checks failed")]
+    Unwell {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        of: usize,
+    },
     /// An actor the node cannot live without has died; the node is down.
     #[error("the node is down: {0}")]
     Actor(NodeFailure),
@@ -110,7 +118,7 @@ impl Failure {
             Self::Refused(error) if matches!(error.code, Code::Unauthorized | Code::Forbidden) => {
                 77
             }
-            Self::Refused(_) | Self::Answer(_) => 1,
+            Self::Refused(_) | Self::Answer(_) | Self::Unwell { .. } => 1,
             // EX_SOFTWARE of sysexits.h: an internal error.
             Self::Actor(_) | Self::ActorOf(..) => 70,
         }

@@ -91,7 +91,7 @@ pub(crate) fn read(path: &Path) -> Result<Layer, UsageError> {
 }
 
 /// Parses the text of the file at `path`.
-fn parse(path: &Path, text: &str) -> Result<Layer, UsageError> {
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Layer, UsageError> {
     toml::from_str::<FileConfig>(text).map(FileConfig::into_layer).map_err(|error| {
         let place = match error.span() {
             Some(span) => {

@@ -6,13 +6,14 @@
 //! The layers, each with one job: `args` (what was typed) and `file` (what the file says) give a
 //! `Layer` each; `resolve` merges them, without input or output, into `Settings`; `files` reads what
 //! settings name; `print` is the only place that writes; `api` serves the control
-//! API of a running node; `run`, `devnet` and `sim` start nodes. `limits` is
+//! API of a running node; `run`, `devnet` and `sim` start nodes; `doctor` looks at what one needs. `limits` is
 //! the table of the numbers that each of these layers goes through.
 
 mod api;
 mod args;
 mod client;
 mod devnet;
+mod doctor;
 mod error;
 mod file;
 mod files;
@@ -60,6 +61,7 @@ fn dispatch(args: Vec<OsString>, program: &str) -> Result<(), Failure> {
         Invocation::Client(typed, verb) => {
             client::run(*verb, resolve::resolve_data_dir(&layers(*typed)?, &machine())?)
         }
+        Invocation::Doctor(typed, is_json) => doctor::run(settings(*typed)?, is_json, &machine()),
         Invocation::Completions(shell) => print::stdout(&args::completions(shell)),
         Invocation::Man(dir) => args::man(dir.as_deref()),
         Invocation::Help(text) => print::help(&text),

@@ -24,6 +24,9 @@ Examples:
   peerage id
       Show who the node is.
 
+  peerage doctor
+      Find out what is wrong, and what to do about it.
+
   peerage peers
   peerage why 7a5f
   peerage send 7a5f \"hello\"
@@ -90,6 +93,24 @@ Examples:
 Exit status:
   0 the settings are fine; 2 they are not, and one line on stderr says why.
   A port or a data directory in use is not noticed here: neither is opened.";
+
+/// Ends `peerage doctor --help`.
+pub(super) const DOCTOR_NOTES: &str = "\
+Examples:
+  peerage doctor
+      Look at the node that runs with your data directory, or at one that would.
+
+  peerage doctor --listen 0.0.0.0:6000 --bootstrap seed.example:5999
+      See whether a node could be run so.
+
+How it looks:
+  A node that runs is asked through its control API, and judged by the settings that it runs with;
+  --data-dir says which. First contacts, and the node itself, are dialled by a node that lives for this
+  only and has an id that nobody knows: they note a stranger that comes and goes. What their clocks
+  show is told by whether they take a message that was made now.
+
+Exit status:
+  0 nothing fails; 1 something does not work; 2 wrong flags, environment or file.";
 
 /// Ends `peerage devnet --help`.
 pub(super) const DEVNET_NOTES: &str = "\

@@ -4,6 +4,7 @@
 //! `resolve`, so that a bad address reads the same from whichever layer it comes.
 
 mod client;
+mod doctor;
 mod help;
 mod node;
 mod pages;
@@ -20,7 +21,8 @@ use clap::{
 use peerage::DataDir;
 
 use self::{
-    help::{CONFIG_NOTES, DEVNET_NOTES, EXAMPLES, ID_NOTES, RUN_NOTES, SIM_NOTES},
+    doctor::DoctorArgs,
+    help::{CONFIG_NOTES, DEVNET_NOTES, DOCTOR_NOTES, EXAMPLES, ID_NOTES, RUN_NOTES, SIM_NOTES},
     node::NodeArgs,
     sim::SimArgs,
 };
@@ -83,6 +85,13 @@ enum Verb {
     /// runs. `peerage id new` makes a key, for a node that has never run.
     #[command(after_long_help = ID_NOTES)]
     Id(IdArgs),
+    /// Find out what is wrong with a node or its place in the network, and what to do about it.
+    ///
+    /// Looks at a running node, or at what one would need that `peerage run` starts with the same
+    /// flags: its directory, the clock, its ports, its first contacts, whether others can dial it. It
+    /// changes nothing.
+    #[command(after_long_help = DOCTOR_NOTES)]
+    Doctor(DoctorArgs),
     #[command(flatten)]
     Client(ClientVerb),
     /// Print what makes a shell complete the commands and flags.
@@ -167,6 +176,8 @@ pub(crate) enum Invocation {
     Sim(Box<resolve::SimSettings>),
     /// `peerage id`.
     Id(Box<Typed>, IdOptions),
+    /// `peerage doctor`, and whether to print JSON.
+    Doctor(Box<Typed>, bool),
     /// A command that talks to a running node.
     Client(Box<Typed>, Box<ClientVerb>),
     /// `peerage completions`.
@@ -213,6 +224,10 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Invocation, Failure> {
         Verb::Id(args) => {
             let options = IdOptions { is_new: args.verb.is_some(), is_json: args.json };
             Invocation::Id(Box::new(args.by_layer(matches)), options)
+        }
+        Verb::Doctor(args) => {
+            let is_json = args.json;
+            Invocation::Doctor(Box::new(args.by_layer(matches)), is_json)
         }
         Verb::Client(verb) => {
             Invocation::Client(Box::new(verb.node().by_layer(matches)), Box::new(verb))
@@ -265,6 +280,7 @@ fn command() -> Command {
         })
         .mut_subcommand("run", of_node)
         .mut_subcommand("config", of_node)
+        .mut_subcommand("doctor", of_node)
         .mut_subcommand("id", of_node)
         .mut_subcommand("devnet", |command| command.mut_args(|arg| annotate(arg, &devnet, false)))
         .mut_subcommand("sim", sim::annotated)

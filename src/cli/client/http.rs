@@ -149,7 +149,7 @@ fn found(data_dir: &Path, api: Option<&str>) -> Result<Option<ApiPlace>, Failure
 }
 
 /// Where to reach what listens on every address.
-fn dialable(addr: SocketAddr) -> SocketAddr {
+pub(crate) fn dialable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -17,7 +17,7 @@ use peerage::control::model::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use self::http::Client;
+pub(super) use self::http::{Client, dialable};
 use super::{
     args::ClientVerb,
     error::{Failure, UsageError},

@@ -4,6 +4,7 @@
 //! nobody to tell.
 
 mod config;
+pub(crate) mod doctor;
 mod join;
 pub(crate) mod node;
 pub(crate) mod paint;
