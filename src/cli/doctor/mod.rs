@@ -265,10 +265,14 @@ async fn experience(probe: &Probe, running: &Running, settings: &Settings) -> Ex
     let told = settings.node.advertise.clone().or_else(seen_at);
     let is_outside = |addr: &HostPort| addr.class() != Class::Loopback;
     let outside = match told.filter(is_outside) {
-        Some(addr) => {
-            let answer = probe.dial(&addr).await;
-            Some((addr, answer))
-        }
+        Some(addr) => match timeout(RESOLVE_TIMEOUT, Tcp.resolve(&addr)).await {
+            Ok(Ok(addrs)) if !addrs.is_empty() => {
+                let addr = addrs.first().map_or(addr, |addr| HostPort::from(*addr));
+                let answer = probe.dial(&addr).await;
+                Some((addr, answer))
+            }
+            Ok(_) | Err(_) => None,
+        },
         None => None,
     };
     let (id, uptime, inbound) = (running.id, running.uptime(), running.inbound());

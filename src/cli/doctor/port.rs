@@ -27,10 +27,10 @@ pub(super) fn judge(addr: &HostPort, port: Port) -> Finding {
         Port::Free => found(Verdict::Ok, "free", "it is free".to_owned()),
         Port::Taken(source, other) => {
             let (code, remedy) = remedy_of(&source, addr, other);
-            let mut text = StartError::Listen { addr: addr.clone(), source }.to_string();
-            if let Some(id) = other {
-                text.push_str(&format!("; it is node {id}"));
-            }
+            let text = match other {
+                Some(id) => format!("node {id} uses it already"),
+                None => StartError::Listen { addr: addr.clone(), source }.to_string(),
+            };
             found(Verdict::Fail, code, text).remedy(remedy)
         }
         Port::Dialled(me, Answer::Node(there)) if me == there => {

@@ -162,10 +162,13 @@ fn reachable(reach: &Reach) -> Finding {
         let text = format!("yes: {of_elsewhere} of its sessions were dialled by nodes elsewhere");
         return found(Verdict::Ok, "dialled", text);
     }
+    // What a machine dials at its own address does not leave it, and meets no firewall.
+    let is_through = |addr: &HostPort| addr.ip().is_some_and(|ip| !reach.local.contains(&ip));
     if let Some((addr, Answer::Node(there))) = outside
         && there == id
+        && is_through(addr)
     {
-        let text = format!("it seems so: dialled at {addr}, as others would, it answers");
+        let text = format!("it seems so: dialled through {addr}, as others do, it answers");
         return found(Verdict::Ok, "answers", text);
     }
     if *of_this_site > 0 {
@@ -179,7 +182,7 @@ fn reachable(reach: &Reach) -> Finding {
         "see that the firewall of this machine lets TCP port {port} in, and that a router forwards it"
     );
     match outside {
-        Some((addr, Answer::Node(other))) => {
+        Some((addr, Answer::Node(other))) if other != id => {
             let text = format!("another node answers at {addr}, which others are told: {other}");
             let remedy = format!(
                 "see where the router forwards TCP port {port} to, and what --advertise says"
@@ -282,6 +285,11 @@ mod tests {
         assert_eq!(second(far, None), (Verdict::Ok, "dialled".to_owned()));
         assert_eq!(second(near, None), (Verdict::Ok, "dialled-near".to_owned()));
         assert_eq!(second(none, Some(ID)), (Verdict::Ok, "answers".to_owned()));
+        let mut experience = seen(&["203.0.113.7"], none, 60).unwrap();
+        let addr: HostPort = "203.0.113.7:5999".parse().unwrap();
+        experience.outside = Some((addr, Answer::Node(ID.parse().unwrap())));
+        let itself = codes(&reach(&["203.0.113.7"], Some(experience)));
+        assert_eq!(itself[1], (Verdict::Warn, "undialled".to_owned()), "that proves nothing");
         assert_eq!(second(none, Some(other)), (Verdict::Fail, "wrong-node".to_owned()));
     }
 }
