@@ -170,9 +170,9 @@ mod tests {
     fn who_answers_is_good_unless_it_is_another_than_was_named() {
         let there = Answer::Node(id(ONE));
         let expect = |verdict, code: &str| (verdict, code.to_owned());
-        assert_eq!(verdict("a:1", &[there.clone()]), expect(Verdict::Ok, "answers"));
+        assert_eq!(verdict("a:1", std::slice::from_ref(&there)), expect(Verdict::Ok, "answers"));
         let pinned = format!("a:1/{ONE}");
-        assert_eq!(verdict(&pinned, &[there.clone()]), expect(Verdict::Ok, "answers"));
+        assert_eq!(verdict(&pinned, std::slice::from_ref(&there)), expect(Verdict::Ok, "answers"));
         let pinned = format!("a:1/{OTHER}");
         assert_eq!(verdict(&pinned, &[there]), expect(Verdict::Fail, "wrong-node"));
         assert_eq!(verdict("a:1", &[refused("full")]), expect(Verdict::Ok, "full"));
