@@ -127,6 +127,8 @@ impl Place {
         .max_connections(MAX_LISTENERS + OTHER_CONNECTIONS)
         .client_request_timeout(REQUEST_TIMEOUT)
         .shutdown_timeout(1)
+        // A client that does not read holds little more than this.
+        .h1_write_buffer_size(stream::PIECE)
         .on_connect(|connection, _| {
             if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
                 bound_stalls(stream);

@@ -1,6 +1,11 @@
 //! What is answered piece by piece: events, and the answers to a question.
 
-use std::{collections::BTreeSet, convert::Infallible, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use bytes::Bytes;
@@ -14,10 +19,14 @@ use crate::control::{
     commands::{line_of, topic},
     listener::{Listener, Next, Wish, gap},
     model::{ApiError, AskLine, AskRequest, Code, ErrorBody, Event},
+    ring::Told,
 };
 
 /// The longest time without a word: a comment then tells that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How much is sent at a time, in bytes.
+pub(super) const PIECE: usize = 4096;
 
 /// Which events are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -65,23 +74,19 @@ pub(super) async fn events(
         Some(Place::Elsewhere) => (Some(0), gap(0, None)),
     };
     let listener = Listener::new(&node.feed, &node.hub, Wish { names, topics }, seen).await?;
-    let state = (listener, first, true);
-    let body = stream::unfold(state, move |(mut listener, first, is_new)| async move {
-        if is_new {
-            // Something at once, so that the client sees that it is heard.
-            return Some((
-                Ok::<_, Infallible>(Bytes::from_static(b": hello\n\n")),
-                (listener, first, false),
-            ));
+    // Something at once, so that the client sees that it is heard.
+    let mut pieces = Pieces::from(Bytes::from_static(b": hello\n\n"));
+    if let Some(first) = first {
+        pieces.add(&first, run);
+    }
+    let body = stream::unfold((listener, pieces), move |(mut listener, mut pieces)| async move {
+        if pieces.is_empty() {
+            match timeout(HEARTBEAT, listener.next()).await {
+                Ok(next) => pieces.add(&next?, run),
+                Err(_) => pieces = Pieces::from(Bytes::from_static(b":\n\n")),
+            }
         }
-        if let Some(next) = first {
-            return Some((Ok(chunk(&next, run)), (listener, None, false)));
-        }
-        let bytes = match timeout(HEARTBEAT, listener.next()).await {
-            Ok(next) => chunk(&next?, run),
-            Err(_) => Bytes::from_static(b":\n\n"),
-        };
-        Some((Ok(bytes), (listener, None, false)))
+        Some((Ok::<_, Infallible>(pieces.next()?), (listener, pieces)))
     });
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
@@ -93,10 +98,47 @@ fn list(text: Option<&str>) -> impl Iterator<Item = &str> {
     text.into_iter().flat_map(|text| text.split(',')).map(str::trim).filter(|word| !word.is_empty())
 }
 
-/// An event as it is sent: its JSON has no newline.
-fn chunk(next: &Next, run: u64) -> Bytes {
-    let Next { number, told } = next;
-    format!("id: {run:x}-{number}\nevent: {}\ndata: {}\n\n", told.name, told.json).into()
+/// What is to be sent next, piece by piece: whoever does not read holds no more than one of them, and a share
+/// of the event that all listeners have in common.
+#[derive(Debug)]
+struct Pieces(VecDeque<Bytes>);
+
+/// An event's JSON, which the ring and all listeners share.
+struct Json(Arc<Told>);
+
+impl AsRef<[u8]> for Json {
+    fn as_ref(&self) -> &[u8] {
+        self.0.json.as_bytes()
+    }
+}
+
+impl From<Bytes> for Pieces {
+    fn from(piece: Bytes) -> Self {
+        Self([piece].into())
+    }
+}
+
+impl Pieces {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// An event as it is sent: its JSON has no newline.
+    fn add(&mut self, next: &Next, run: u64) {
+        let Next { number, told } = next;
+        let head = format!("id: {run:x}-{number}\nevent: {}\ndata: ", told.name);
+        let json = Bytes::from_owner(Json(told.clone()));
+        self.0.extend([head.into(), json, Bytes::from_static(b"\n\n")]);
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut piece = self.0.pop_front()?;
+        if piece.len() > PIECE {
+            let rest = piece.split_off(PIECE);
+            self.0.push_front(rest);
+        }
+        Some(piece)
+    }
 }
 
 /// Where a client that comes back was.
@@ -158,10 +200,18 @@ mod tests {
 
     #[test]
     fn an_event_is_one_block_of_lines() {
-        let next = gap(7, Some(3)).unwrap();
+        let mut pieces = Pieces::from(Bytes::from_static(b": hello\n\n"));
+        pieces.add(&gap(7, Some(3)).unwrap(), 0x1f);
+        let sent: Vec<u8> = std::iter::from_fn(|| pieces.next()).flatten().collect();
         assert_eq!(
-            chunk(&next, 0x1f),
-            "id: 1f-7\nevent: missed\ndata: {\"event\":\"missed\",\"count\":3}\n\n"
+            String::from_utf8(sent).unwrap(),
+            ": hello\n\nid: 1f-7\nevent: missed\ndata: {\"event\":\"missed\",\"count\":3}\n\n"
         );
+        let long = "x".repeat(PIECE * 2 + 1);
+        let json = Arc::new(Told { name: "message", topic: None, json: long.clone().into() });
+        pieces.add(&Next { number: 8, told: json }, 0x1f);
+        let sent: Vec<Bytes> = std::iter::from_fn(|| pieces.next()).collect();
+        assert!(sent.iter().all(|piece| piece.len() <= PIECE));
+        assert!(String::from_utf8(sent.concat()).unwrap().ends_with(&format!("{long}\n\n")));
     }
 }
