@@ -177,6 +177,7 @@ fn without_a_node_every_command_says_so() {
         &["listen", "x"],
         &["ask", "x"],
         &["events"],
+        &["top"],
     ] {
         let line = refused(peerage(dir.path(), &[words, &["--data-dir", "d"]].concat()), 69);
         assert!(line.contains("start one with `peerage run`"), "{words:?}: {line}");
@@ -195,6 +196,41 @@ fn a_node_that_has_stopped_leaves_no_trace_of_its_api() {
     assert!(node.exit(STOP_BOUND).success());
     assert!(!dir.path().join("d/api.json").exists());
     assert_eq!(events.exit(BOUND).code(), Some(69), "whoever listened learns that it is gone");
+}
+
+#[test]
+fn top_shows_the_node_until_a_key_ends_it() {
+    let three = Three::start();
+    let json = three.json("a", &["top"]);
+    assert_eq!(
+        (&json["node"]["id"], json["peers"].as_array().unwrap().len()),
+        (&three.ids[0].as_str().into(), 2)
+    );
+    let no_terminal = three.refused("a", &["top"], 1);
+    assert!(no_terminal.contains("cannot take the terminal"), "{no_terminal}");
+
+    // A terminal, of util-linux; the key waits in it until it is read.
+    let line = format!("stty cols 110 rows 30; {} top --data-dir a", program::PEERAGE);
+    let mut script = clean("script", three.dir.path());
+    script.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::piped());
+    let mut script = match script.spawn() {
+        Ok(script) => script,
+        Err(error) => {
+            eprintln!("skipped, since there is no `script`: {error}");
+            return;
+        }
+    };
+    script.stdin.take().unwrap().write_all(b"q").unwrap();
+    let output = script.wait_with_output().unwrap();
+    let screen = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{screen}");
+    for needed in [&three.ids[0], &three.ids[1][..8], "Decisions", "session-up"] {
+        assert!(screen.contains(needed), "{needed}: {screen}");
+    }
+    assert!(
+        screen.trim_end().ends_with("\x1b[?25h") || screen.contains("\x1b[?1049l"),
+        "it gives the terminal back"
+    );
 }
 
 #[test]

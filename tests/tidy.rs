@@ -94,6 +94,7 @@ fn only_the_clock_reads_a_clock() {
         "sim/network.rs",
         "cli/devnet.rs",
         "cli/sim.rs",
+        "cli/top/mod.rs",
         "session/tests.rs",
         "session/tests/security.rs",
         "hooks/tests.rs",

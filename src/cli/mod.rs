@@ -27,12 +27,13 @@ mod resolve;
 mod run;
 mod signals;
 mod sim;
+mod top;
 
 use std::{ffi::OsString, process::ExitCode};
 
 use peerage::{DataDir, StoredKey};
 
-use args::{IdOptions, Invocation};
+use args::{ClientVerb, IdOptions, Invocation};
 use error::{Failure, UsageError};
 use layer::Layers;
 use resolve::{Machine, Settings};
@@ -59,7 +60,11 @@ fn dispatch(args: Vec<OsString>, program: &str) -> Result<(), Failure> {
         Invocation::Sim(settings) => sim::run(&settings),
         Invocation::Id(typed, options) => id(*typed, options),
         Invocation::Client(typed, verb) => {
-            client::run(*verb, resolve::resolve_data_dir(&layers(*typed)?, &machine())?)
+            let data_dir = resolve::resolve_data_dir(&layers(*typed)?, &machine())?;
+            match *verb {
+                ClientVerb::Top(args) => top::run(&args, data_dir),
+                verb => client::run(verb, data_dir),
+            }
         }
         Invocation::Doctor(typed, is_json) => doctor::run(settings(*typed)?, is_json, &machine()),
         Invocation::Completions(shell) => print::stdout(&args::completions(shell)),

@@ -65,6 +65,10 @@ pub(crate) enum ClientVerb {
     Ask(AskArgs),
     /// Print what happens in a node until Ctrl-C: peers, messages, decisions.
     Events(EventsArgs),
+    /// Watch a running node on the whole screen: peers, rates, round trips, decisions.
+    ///
+    /// `?` shows the keys. With --json it prints once what the screen would show.
+    Top(TopArgs),
 }
 
 /// Nothing but which node.
@@ -196,6 +200,13 @@ pub(crate) struct EventsArgs {
     pub(crate) node: Node,
 }
 
+/// The flags of `top`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TopArgs {
+    #[command(flatten)]
+    pub(crate) node: Node,
+}
+
 impl ClientVerb {
     /// Which node.
     pub(crate) const fn node(&self) -> &Node {
@@ -213,7 +224,8 @@ impl ClientVerb {
             | Self::Publish(PublishArgs { node, .. })
             | Self::Listen(ListenArgs { node, .. })
             | Self::Ask(AskArgs { node, .. })
-            | Self::Events(EventsArgs { node, .. }) => node,
+            | Self::Events(EventsArgs { node, .. })
+            | Self::Top(TopArgs { node }) => node,
         }
     }
 }

@@ -28,7 +28,7 @@ use self::{
 };
 
 pub(crate) use self::{
-    client::ClientVerb,
+    client::{ClientVerb, TopArgs},
     pages::{completions, man},
     sim::SimTyped,
 };

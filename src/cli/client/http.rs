@@ -71,6 +71,13 @@ impl Client {
         self.read(self.call(path, query, None)?)
     }
 
+    /// Asks for something that is no JSON.
+    pub(crate) fn text(&self, path: &str) -> Result<String, Failure> {
+        let mut body = refused(self.call(path, &[], None)?)?.into_body();
+        let text = body.with_config().limit(MAX_ANSWER).read_to_string();
+        text.map_err(|error| self.unreachable(error))
+    }
+
     /// Has something done.
     pub(crate) fn post<T: DeserializeOwned>(
         &self,

@@ -84,6 +84,8 @@ pub(crate) fn run(verb: ClientVerb, data_dir: PathBuf) -> Result<(), Failure> {
             only.push_str(",missed");
             asker.listen(&[("only", &only)], show::event)
         }
+        // It has the screen to itself.
+        ClientVerb::Top(_) => Ok(()),
         ClientVerb::Ask(args) => {
             let limit = u64::try_from(args.limit.as_millis()).unwrap_or(u64::MAX);
             let tags = args.tags.iter().map(|tag| tag_of(tag)).collect::<Result<_, _>>()?;

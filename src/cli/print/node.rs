@@ -255,7 +255,7 @@ fn whom(peer: &PeerEntry) -> String {
 }
 
 /// A decision, without its time and kind.
-pub(super) fn about(entry: &Entry) -> String {
+pub(crate) fn about(entry: &Entry) -> String {
     let mut parts = Vec::new();
     parts.extend(entry.peer.as_deref().map(shorten));
     parts.extend(entry.addr.as_deref().map(one_line));
