@@ -35,9 +35,20 @@ fn the_figures_move_with_what_happens() {
     ] {
         assert!(value(&before, name) > 0.0, "{name}: {before}");
     }
-    for actor in
-        ["registry", "discovery", "dialer", "journal", "keeper", "session", "router", "gossiper"]
-    {
+    for actor in [
+        "registry",
+        "discovery",
+        "dialer",
+        "journal",
+        "keeper",
+        "listener",
+        "session",
+        "router",
+        "gossiper",
+        "pollster",
+        "respondent",
+        "hub",
+    ] {
         let name = format!("peerage_mailbox_latency_seconds{{actor=\"{actor}\"}}");
         assert!(before.contains(&name), "{name}: {before}");
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::time::timeout;
 
-use super::{dialer::Dialer, discovery::Discovery, journal::Journal, registry::Registry};
+use super::{
+    dialer::Dialer, discovery::Discovery, journal::Journal, listener::Listener, registry::Registry,
+};
 use crate::{clock::Clock, store::Keeper, transport::Transport};
 
 /// After this long it is waited no more.
@@ -29,6 +31,7 @@ macro_rules! answers {
 answers!(Registry, Context<Self>);
 answers!(Discovery, Context<Self>);
 answers!(Journal, Context<Self>);
+answers!(Listener, Context<Self>);
 answers!(Keeper, SyncContext<Self>);
 answers!(Dialer<T>, Context<Self>, T: Transport);
 

@@ -92,29 +92,35 @@ impl Prepared {
             token_file: std::path::absolute(&self.token_file).unwrap_or(self.token_file),
         };
         let serving = self.place.serve(control, self.token)?;
-        let file = self.data_dir.map(|dir| dir.join(API_FILE));
-        if let Some(path) = &file {
+        let file = self.data_dir.map(|dir| Notice(dir.join(API_FILE)));
+        if let Some(Notice(path)) = &file {
             let text = serde_json::to_vec(&place).unwrap_or_default();
             write_private(path, &text)
                 .map_err(|source| Failure::Write { path: path.clone(), source })?;
         }
-        Ok(Served { serving, file })
+        Ok(Served { serving, _notice: file })
     }
 }
 
 /// It is being served.
 pub(crate) struct Served {
     serving: Serving,
-    file: Option<PathBuf>,
+    _notice: Option<Notice>,
+}
+
+/// The file that says where it is, as long as it is true.
+struct Notice(PathBuf);
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        // If it stays, whoever reads it finds nobody there, and says so.
+        std::fs::remove_file(&self.0).ok();
+    }
 }
 
 impl Served {
     /// Ends it.
     pub(crate) async fn stop(self) {
-        if let Some(file) = &self.file {
-            // A later node writes its own.
-            std::fs::remove_file(file).ok();
-        }
         self.serving.stop().await;
     }
 }

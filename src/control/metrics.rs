@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Control, MAX_LISTENERS};
+use super::{Control, MAX_LISTENERS, hub::ListTopics};
 use crate::{
     BookEntry, Kind, PeerInfo,
     meters::{NodeStats, RTT_BOUNDS},
@@ -46,7 +46,11 @@ impl Control {
     pub(super) async fn metrics(&self) -> String {
         let node = self.node();
         let (peers, book) = (node.peers().await, node.addresses().await);
-        let (overlay, latencies) = self.overlay.measured_stats().await;
+        let (overlay, mut latencies) = self.overlay.measured_stats().await;
+        let (clock, asked) = (node.clock(), node.clock().now());
+        if self.hub.send(ListTopics).await.is_ok() {
+            latencies.push(("hub", clock.now().since(asked)));
+        }
         let snapshot = Snapshot {
             node: node.stats().await,
             overlay,

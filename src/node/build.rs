@@ -243,7 +243,8 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
             HelloTemplate::new(me, &config, settled, &features).map_err(ConfigError::Tags)?;
         let tags = hello.tags().clone();
         let (discovery, dialer, launcher) = core.explore(transport, config, explorer, hello, tls);
-        let mut stop_first = core.listen::<T>(listeners, &launcher);
+        let listeners = core.listen::<T>(listeners, &launcher);
+        let mut stop_first: Vec<_> = listeners.iter().cloned().map(Addr::recipient).collect();
         stop_first.extend([dialer.clone().recipient(), discovery.clone().recipient()]);
         tracing::debug!(id = %me, "node started");
         Ok(NodeHandle::new(Inner {
@@ -254,6 +255,7 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
             listening,
             discovery,
             dialer: dialer.recipient(),
+            listeners,
             stop_first,
             stopped: watch::Sender::new(false),
         }))

@@ -11,7 +11,7 @@ use crate::{
         discovery::{Discovery, Ports, SaveAddresses},
         journal::{Journal, JournalPort},
         listener::Listener,
-        registry::{Directory, Registry, RegistrySetup, ReportBans, Stop, Subscribe},
+        registry::{Directory, Registry, RegistrySetup, ReportBans, Subscribe},
         session::{Env, HelloTemplate, Launcher, Workers},
         vital::Watch,
     },
@@ -154,10 +154,10 @@ impl Core {
         &self,
         listeners: Vec<(T::Listener, HostPort)>,
         launcher: &Launcher,
-    ) -> Vec<Recipient<Stop>> {
+    ) -> Vec<Addr<Listener>> {
         let start = |(listener, addr)| {
             let vital = Some(self.watch.guard("listener"));
-            Listener::start::<T>(listener, addr, launcher.clone(), vital).recipient()
+            Listener::start::<T>(listener, addr, launcher.clone(), vital)
         };
         listeners.into_iter().map(start).collect()
     }

@@ -15,6 +15,7 @@ use crate::{
         discovery::{Book, BookEntry, DialError, DialNow, Discovery},
         journal::{Find, Follow},
         knock::{Knock, wait},
+        listener::Listener,
         registry::{
             BanList, BanTarget, Disconnect, DiscouragedList, LiftBan, PeerEvent, PeerList, Sent,
             ShutDown, Stop, Subscribe,
@@ -68,6 +69,7 @@ pub(super) struct Inner {
     pub(super) listening: Vec<HostPort>,
     pub(super) discovery: Addr<Discovery>,
     pub(super) dialer: Recipient<Knock>,
+    pub(super) listeners: Vec<Addr<Listener>>,
     /// Whatever makes new sessions.
     pub(super) stop_first: Vec<Recipient<Stop>>,
     pub(super) stopped: watch::Sender<bool>,
@@ -185,6 +187,11 @@ impl NodeHandle {
             latencies.push(("keeper", wait(clock, keeper.send(Knock)).await));
         }
         let mut slowest = None;
+        for listener in &self.inner.listeners {
+            slowest = slowest.max(Some(wait(clock, listener.send(Knock)).await));
+        }
+        latencies.extend(slowest.map(|slowest| ("listener", slowest)));
+        slowest = None;
         // All sessions of a worker share its thread, so a few tell how it is.
         for peer in peers.iter().take(KNOCKED) {
             slowest = slowest.max(Some(wait(clock, peer.knock()).await));
