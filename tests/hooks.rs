@@ -12,22 +12,13 @@ use std::{
 };
 
 use program::{
-    BOUND, Running, STOP_BOUND, clean, id_of, node_with_a_disk, peerage, start, stdout_of,
+    BOUND, Running, STOP_BOUND, clean, has_python, id_of, node_with_a_disk, peerage, start,
+    stdout_of,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hook.py");
-
-/// Without Python there is nothing to test; everything else is a failure.
-#[expect(clippy::print_stdout, reason = "says why a test was skipped")]
-fn has_python() -> bool {
-    let found = Command::new("python3").arg("--version").output().is_ok();
-    if !found {
-        println!("skipped: python3 is not installed");
-    }
-    found
-}
 
 /// A node whose data directory is `name`; with a hook, if there is one.
 struct Host {

@@ -9,6 +9,8 @@
     reason = "clippy allows them in test functions, but not in the helpers of an integration test"
 )]
 
+mod program;
+
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
@@ -18,6 +20,7 @@ use std::{
 };
 
 use peerage::{Direction, Node, NodeConfig, NodeHandle, NodeId, PeerInfo};
+use program::has_python;
 use serde_json::Value;
 
 const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/peer.py");
@@ -84,16 +87,6 @@ impl Drop for PythonPeer {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
-}
-
-/// Without Python there is nothing to test; everything else is a failure.
-#[expect(clippy::print_stdout, reason = "says why a test was skipped")]
-fn has_python() -> bool {
-    let found = Command::new("python3").arg("--version").output().is_ok();
-    if !found {
-        println!("skipped: python3 is not installed");
-    }
-    found
 }
 
 async fn node(bootstrap: &[&NodeHandle]) -> NodeHandle {

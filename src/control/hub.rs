@@ -23,7 +23,7 @@ use super::{
     topics::{TooMany, Topics},
 };
 use crate::{
-    Decision, NodeHandle, Peer, PeerEvent,
+    Decision, NodeHandle, NodeId, Peer, PeerEvent,
     overlay::{Asked, Overlay, Published, Routed, Topic},
 };
 
@@ -170,6 +170,19 @@ impl Hub {
         subscribed.map_err(|error| ApiError::new(Code::Full, error.to_string()))
     }
 
+    /// A note came, from whom, whether that is proven, and over how many steps.
+    fn heard(&self, topic: Option<&Topic>, note: Note, (from, proven, hops): (NodeId, bool, u8)) {
+        let heard = Heard {
+            at_ms: at(self.node().clock().now()),
+            from: from.to_string(),
+            proven,
+            topic: topic.map(|topic| topic.name().to_owned()),
+            text: note.text,
+            hops,
+        };
+        self.feed.tell(topic, &Event::Message(heard));
+    }
+
     fn let_go(&mut self, topic: &Topic) {
         if self.topics.drop_unwanted(topic) {
             self.overlay.unsubscribe(topic);
@@ -220,15 +233,8 @@ impl Handler<Routed<Note>> for Hub {
     type Result = ();
 
     fn handle(&mut self, note: Routed<Note>, _: &mut Context<Self>) {
-        let heard = Heard {
-            at_ms: at(self.node().clock().now()),
-            from: note.from.to_string(),
-            proven: note.proven,
-            topic: None,
-            text: note.message.text,
-            hops: note.hops,
-        };
-        self.feed.tell(None, &Event::Message(heard));
+        let Routed { message, from, proven, hops, .. } = note;
+        self.heard(None, message, (from, proven, hops));
     }
 }
 
@@ -236,15 +242,8 @@ impl Handler<Published<Note>> for Hub {
     type Result = ();
 
     fn handle(&mut self, note: Published<Note>, _: &mut Context<Self>) {
-        let heard = Heard {
-            at_ms: at(self.node().clock().now()),
-            from: note.origin.to_string(),
-            proven: note.proven,
-            topic: Some(note.topic.name().to_owned()),
-            text: note.message.text,
-            hops: note.hops,
-        };
-        self.feed.tell(Some(&note.topic), &Event::Message(heard));
+        let Published { message, topic, origin, proven, hops, .. } = note;
+        self.heard(Some(&topic), message, (origin, proven, hops));
     }
 }
 

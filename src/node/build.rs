@@ -239,14 +239,13 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         }
         explorer.remember(core.clock.now(), kept.addresses);
         explorer.take_for_proven(core.clock.now(), &proven);
-        let hello =
-            HelloTemplate::new(me, &config, settled, &features).map_err(ConfigError::Tags)?;
+        let hello = HelloTemplate::new(me, &config, settled, &features);
+        let hello = hello.map_err(ConfigError::Tags)?;
         let tags = hello.tags().clone();
         let (discovery, dialer, launcher) = core.explore(transport, config, explorer, hello, tls);
         let listeners = core.listen::<T>(listeners, &launcher);
         let mut stop_first: Vec<_> = listeners.iter().cloned().map(Addr::recipient).collect();
         stop_first.extend([dialer.clone().recipient(), discovery.clone().recipient()]);
-        tracing::debug!(id = %me, "node started");
         Ok(NodeHandle::new(Inner {
             core,
             tags,

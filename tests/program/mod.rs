@@ -203,6 +203,16 @@ pub(crate) fn refused(command: Command, status: i32) -> String {
     stderr
 }
 
+/// Without Python there is nothing to test; everything else is a failure.
+#[expect(clippy::print_stdout, reason = "says why a test was skipped")]
+pub(crate) fn has_python() -> bool {
+    let found = Command::new("python3").arg("--version").output().is_ok();
+    if !found {
+        println!("skipped: python3 is not installed");
+    }
+    found
+}
+
 // ---------------------------------------------------------------- nodes
 
 /// Starts a node on a free port of loopback with these further arguments.
