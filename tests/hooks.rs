@@ -6,7 +6,7 @@ mod program;
 use std::{
     io::Write as _,
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
