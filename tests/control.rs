@@ -4,11 +4,11 @@
 mod program;
 
 use std::{
-    io::{BufRead, BufReader, Read as _, Write as _},
+    io::{BufRead, BufReader, ErrorKind, Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use program::{
@@ -143,6 +143,50 @@ fn a_slow_request_is_given_up() {
     let mut answer = String::new();
     slow.read_to_string(&mut answer).unwrap();
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+/// Sends a request and then its body, bit by bit, until the server wants no more. What it answered.
+fn trickle(api: &Api, head: &str, bit: &[u8]) -> String {
+    let mut stream = TcpStream::connect(api.host()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let head = format!("{head}\r\nHost: localhost\r\nContent-Type: application/json\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let (mut answer, deadline) = (Vec::new(), Instant::now() + BOUND);
+    loop {
+        assert!(Instant::now() < deadline, "it is still read: {}", answer.escape_ascii());
+        let mut bytes = [0; 4096];
+        match stream.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(n) => answer.extend_from_slice(&bytes[..n]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if stream.write_all(bit).is_err() {
+                    break;
+                }
+            }
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[test]
+fn a_body_that_does_not_end_is_not_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let (_node, api) = alone(&dir, &[]);
+    let (long, chunked) = ("Content-Length: 100000", "Transfer-Encoding: chunked");
+    for (length, bit) in [(long, "x"), (chunked, "1\r\nx\r\n")] {
+        for (request, status) in [("POST /v1/dial", "401"), ("GET /healthz", "200")] {
+            let head = format!("{request} HTTP/1.1\r\n{length}");
+            let answer = trickle(&api, &head, bit.as_bytes());
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{head}: {answer}");
+        }
+    }
+    let head = format!("POST /v1/dial HTTP/1.1\r\n{long}\r\nAuthorization: {}", api.authorization);
+    for bit in ["x", ""] {
+        let answer = trickle(&api, &head, bit.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert!(answer.contains("did not come"), "{answer}");
+    }
 }
 
 #[test]
