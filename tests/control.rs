@@ -4,17 +4,18 @@
 mod program;
 
 use std::{
-    io::{BufRead, BufReader, Read as _, Write as _},
+    io::{BufRead, BufReader, ErrorKind, Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use program::{
     BOUND, Running, STOP_BOUND, chmod, node, node_with_a_disk, refused, start, stdout_of,
     three::{Api, Three},
 };
+use rustix::process::{Resource, Rlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -143,6 +144,50 @@ fn a_slow_request_is_given_up() {
     let mut answer = String::new();
     slow.read_to_string(&mut answer).unwrap();
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+/// Sends a request and then its body, bit by bit, until the server wants no more. What it answered.
+fn trickle(api: &Api, head: &str, bit: &[u8]) -> String {
+    let mut stream = TcpStream::connect(api.host()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let head = format!("{head}\r\nHost: localhost\r\nContent-Type: application/json\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let (mut answer, deadline) = (Vec::new(), Instant::now() + BOUND);
+    loop {
+        assert!(Instant::now() < deadline, "it is still read: {}", answer.escape_ascii());
+        let mut bytes = [0; 4096];
+        match stream.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(n) => answer.extend_from_slice(&bytes[..n]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if stream.write_all(bit).is_err() {
+                    break;
+                }
+            }
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[test]
+fn a_body_that_does_not_end_is_not_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let (_node, api) = alone(&dir, &[]);
+    let (long, chunked) = ("Content-Length: 100000", "Transfer-Encoding: chunked");
+    for (length, bit) in [(long, "x"), (chunked, "1\r\nx\r\n")] {
+        for (request, status) in [("POST /v1/dial", "401"), ("GET /healthz", "200")] {
+            let head = format!("{request} HTTP/1.1\r\n{length}");
+            let answer = trickle(&api, &head, bit.as_bytes());
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{head}: {answer}");
+        }
+    }
+    let head = format!("POST /v1/dial HTTP/1.1\r\n{long}\r\nAuthorization: {}", api.authorization);
+    for bit in ["x", ""] {
+        let answer = trickle(&api, &head, bit.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert!(answer.contains("did not come"), "{answer}");
+    }
 }
 
 #[test]
@@ -392,6 +437,44 @@ fn memory(node: &Running) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
+/// Streams of events, asked for and not read.
+fn unread(api: &Api, count: usize) -> Vec<TcpStream> {
+    // This process has the other end of each.
+    let files = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: files.maximum.map(|most| most.min(65_536)), ..files };
+    rustix::process::setrlimit(Resource::Nofile, raised).ok();
+    let open = |_| {
+        let mut stream = TcpStream::connect(api.host()).unwrap();
+        let auth = &api.authorization;
+        let request =
+            format!("GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: {auth}\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let streams = (0..count).map(open).collect();
+    api.until_listeners(count);
+    streams
+}
+
+#[test]
+fn listeners_do_not_use_up_what_sessions_need() {
+    const SOFT_LIMIT: usize = 64;
+    let dir = TempDir::new().unwrap();
+    let mut other = node(&dir, &[]);
+    let listen = other.after("listening on ");
+    // As a shell has it by default, only less.
+    let script = format!("ulimit -S -n {SOFT_LIMIT} && exec \"$@\"");
+    let mut command = program::clean("/bin/sh", dir.path());
+    command.args(["-c", &script, "sh", program::PEERAGE, "run", "--data-dir", "d"]);
+    command.args(["--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"]);
+    let mut limited = start(command);
+    limited.after("to join it");
+    let api = Api::of(&dir.path().join("d"));
+    let _streams = unread(&api, 2 * SOFT_LIMIT);
+    api.post("/v1/dial", &json!({ "addr": listen }));
+    assert_eq!(api.get("/v1/node")["peers"], 1);
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_thousand_listeners_that_never_read_cost_the_node_nothing() {
@@ -399,18 +482,7 @@ fn a_thousand_listeners_that_never_read_cost_the_node_nothing() {
     let three = Three::start();
     let (a, b) = (three.api("a"), three.api("b"));
     let before = memory(&three.nodes[1]);
-    let streams: Vec<TcpStream> = (0..LISTENERS)
-        .map(|_| {
-            let mut stream = TcpStream::connect(b.host()).unwrap();
-            let auth = &b.authorization;
-            let request = format!(
-                "GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: {auth}\r\n\r\n"
-            );
-            stream.write_all(request.as_bytes()).unwrap();
-            stream
-        })
-        .collect();
-    b.until_listeners(LISTENERS);
+    let streams = unread(&b, LISTENERS);
     // Some ten megabytes of events, many times what the ring holds, and far more for all listeners.
     let text = "x".repeat(30_000);
     for _ in 0..400 {

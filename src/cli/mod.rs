@@ -6,12 +6,13 @@
 //! The layers, each with one job: `args` (what was typed) and `file` (what the file says) give a
 //! `Layer` each; `resolve` merges them, without input or output, into `Settings`; `files` reads what
 //! settings name; `print` is the only place that writes; `api` serves the control
-//! API of a running node; `run`, `devnet` and `sim` start nodes; `doctor` looks at what one needs. `limits` is
+//! API of a running node, `descriptors` lets it have connections enough; `run`, `devnet` and `sim` start nodes; `doctor` looks at what one needs. `limits` is
 //! the table of the numbers that each of these layers goes through.
 
 mod api;
 mod args;
 mod client;
+mod descriptors;
 mod devnet;
 mod doctor;
 mod error;

@@ -10,7 +10,7 @@ use peerage::{
 };
 
 use super::{
-    api,
+    api, descriptors,
     error::Failure,
     files,
     logging::{self, Log},
@@ -22,6 +22,7 @@ use super::{
 /// Runs a node until a signal or a failure.
 pub(crate) fn run(settings: &Settings, program: &str) -> Result<(), Failure> {
     let log = logging::start(&settings.log.value, settings.log_format.value);
+    descriptors::raise();
     let stop = signals::watch()?;
     let result = on_system(serve(settings, program, &log, stop));
     log.release();

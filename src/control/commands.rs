@@ -6,7 +6,7 @@ use super::{
     Control,
     find::{find_id, find_target},
     gone,
-    hub::{Leave, Say, Take},
+    hub::{Keep, Release, Say},
     messages::{Inquiry, InquiryReply, Note},
     model::{
         Answered, ApiError, AskEnd, AskLine, AskRequest, BanRequest, Changed, Code, Command,
@@ -47,12 +47,12 @@ impl Control {
                 Ok(Outcome::Published(Published { id }))
             }
             Command::Subscribe(wanted) => {
-                let take = Take { topic: topic(&wanted.topic)?, is_kept: true };
-                self.hub.send(take).await.map_err(gone)?.map(changed)
+                let keep = Keep(topic(&wanted.topic)?);
+                self.hub.send(keep).await.map_err(gone)?.map(changed)
             }
             Command::Unsubscribe(wanted) => {
-                let leave = Leave { topic: topic(&wanted.topic)?, is_kept: true };
-                self.hub.send(leave).await.map(changed).map_err(gone)
+                let release = Release(topic(&wanted.topic)?);
+                self.hub.send(release).await.map(changed).map_err(gone)
             }
             Command::Ask(ask) => self.gather(&ask).await.map(Outcome::Gathered),
             Command::Answer(answer) => self.answer(answer).await,

@@ -30,10 +30,7 @@ use crate::{
 /// The most that listen at a time.
 pub const MAX_LISTENERS: usize = 2048;
 
-/// How long a topic is taken after its last listener has gone: it may come back.
-const LINGER: Duration = Duration::from_secs(60);
-
-/// How often questions are looked through for those whose time is up.
+/// How often questions and topics are looked through for those whose time is up.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Events that may wait for the hub; what is over is missed.
@@ -43,7 +40,8 @@ const MAILBOX: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Feed {
     ring: Mutex<Ring>,
-    latest: watch::Sender<u64>,
+    /// Changes with every event. Whether no more will come.
+    is_over: watch::Sender<bool>,
     listeners: AtomicUsize,
     /// Those of them who hear questions.
     answerers: AtomicUsize,
@@ -53,7 +51,7 @@ impl Feed {
     fn new() -> Self {
         Self {
             ring: Mutex::default(),
-            latest: watch::Sender::new(0),
+            is_over: watch::Sender::new(false),
             listeners: AtomicUsize::new(0),
             answerers: AtomicUsize::new(0),
         }
@@ -65,12 +63,14 @@ impl Feed {
             Err(error) => return tracing::error!(%error, "an event cannot be told"),
         };
         let topic = topic.map(|topic| topic.name().into());
-        let last = {
-            let mut ring = self.ring.lock();
-            ring.push(Told { name: event.name(), topic, json });
-            ring.last()
-        };
-        self.latest.send_replace(last);
+        self.ring.lock().push(Told { name: event.name(), topic, json });
+        // After the push, so that whoever is woken finds it.
+        self.is_over.send_replace(false);
+    }
+
+    /// Tells the listeners that no more will come.
+    fn end(&self) {
+        self.is_over.send_replace(true);
     }
 
     pub(super) fn last(&self) -> u64 {
@@ -81,8 +81,8 @@ impl Feed {
         self.ring.lock().after(seen)
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<u64> {
-        self.latest.subscribe()
+    pub(super) fn watch(&self) -> watch::Receiver<bool> {
+        self.is_over.subscribe()
     }
 
     pub(super) fn listeners(&self) -> usize {
@@ -161,13 +161,22 @@ impl Hub {
         PeerEntry::of(&peer.info, self.node().clock().now())
     }
 
-    /// Takes a topic, if it was not taken before.
-    fn take(&mut self, topic: &Topic, own: Recipient<Published<Note>>) -> Result<(), ApiError> {
-        if self.topics.is_wanted(topic) {
-            return Ok(());
+    /// Takes a topic, if it was not taken before, and notes for whom.
+    fn take<T>(
+        &mut self,
+        topic: &Topic,
+        own: Recipient<Published<Note>>,
+        note: impl FnOnce(&mut Topics, Topic) -> Result<T, TooMany>,
+    ) -> Result<T, ApiError> {
+        let is_new = !self.topics.is_taken(topic);
+        let noted = note(&mut self.topics, topic.clone());
+        let noted =
+            noted.map_err(|TooMany| ApiError::new(Code::Full, "there are too many topics"))?;
+        if is_new && let Err(error) = self.overlay.subscribe::<Note>(topic, own) {
+            self.topics.forget(topic);
+            return Err(ApiError::new(Code::Full, error.to_string()));
         }
-        let subscribed = self.overlay.subscribe::<Note>(topic, own);
-        subscribed.map_err(|error| ApiError::new(Code::Full, error.to_string()))
+        Ok(noted)
     }
 
     /// A note came, from whom, whether that is proven, and over how many steps.
@@ -183,9 +192,10 @@ impl Hub {
         self.feed.tell(topic, &Event::Message(heard));
     }
 
-    fn let_go(&mut self, topic: &Topic) {
-        if self.topics.drop_unwanted(topic) {
-            self.overlay.unsubscribe(topic);
+    /// Takes topics no longer that nobody wants any more.
+    fn let_go(&mut self, own: &Recipient<Published<Note>>) {
+        for topic in self.topics.drop_unwanted(self.node().clock().now()) {
+            self.overlay.leave(&topic, own);
         }
     }
 }
@@ -194,7 +204,8 @@ impl Actor for Hub {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(SWEEP, |hub, _| {
+        ctx.run_interval(SWEEP, |hub, ctx| {
+            hub.let_go(&ctx.address().recipient());
             let now = hub.node().clock().now();
             let late: Vec<u64> =
                 hub.open.iter().filter(|(_, asked)| asked.until <= now).map(|(n, _)| *n).collect();
@@ -202,6 +213,10 @@ impl Actor for Hub {
                 asked.refuse("no-answer");
             }
         });
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.feed.end();
     }
 }
 
@@ -268,53 +283,71 @@ impl Handler<Asked<Inquiry>> for Hub {
     }
 }
 
-/// Take a topic: until that is taken back, or as long as somebody listens.
+/// Take a topic until that is taken back. Whether it was not kept before.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<bool, ApiError>")]
-pub(super) struct Take {
-    pub(super) topic: Topic,
-    pub(super) is_kept: bool,
-}
+pub(super) struct Keep(pub(super) Topic);
 
-impl Handler<Take> for Hub {
+impl Handler<Keep> for Hub {
     type Result = Result<bool, ApiError>;
 
-    fn handle(&mut self, Take { topic, is_kept }: Take, ctx: &mut Context<Self>) -> Self::Result {
-        self.take(&topic, ctx.address().recipient())?;
-        let taken = if is_kept {
-            self.topics.keep(topic.clone())
-        } else {
-            self.topics.listen(topic.clone()).map(|()| true)
-        };
-        taken.map_err(|TooMany| {
-            self.overlay.unsubscribe(&topic);
-            ApiError::new(Code::Full, "there are too many topics")
-        })
+    fn handle(&mut self, Keep(topic): Keep, ctx: &mut Context<Self>) -> Self::Result {
+        self.take(&topic, ctx.address().recipient(), Topics::keep)
     }
 }
 
-/// Do not take it any more: as whoever subscribed, or as a listener that has gone.
+/// Take that back. Whether it was kept.
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
-pub(super) struct Leave {
-    pub(super) topic: Topic,
-    pub(super) is_kept: bool,
-}
+pub(super) struct Release(pub(super) Topic);
 
-impl Handler<Leave> for Hub {
+impl Handler<Release> for Hub {
     type Result = bool;
 
-    fn handle(&mut self, Leave { topic, is_kept }: Leave, ctx: &mut Context<Self>) -> bool {
-        if is_kept {
-            let was_kept = self.topics.release(&topic);
-            self.let_go(&topic);
-            return was_kept;
-        }
-        ctx.run_later(LINGER, move |hub, _| {
-            hub.topics.leave(&topic);
-            hub.let_go(&topic);
-        });
-        true
+    fn handle(&mut self, Release(topic): Release, ctx: &mut Context<Self>) -> bool {
+        let was_kept = self.topics.release(&topic);
+        self.let_go(&ctx.address().recipient());
+        was_kept
+    }
+}
+
+/// Take a topic for a listener.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Held, ApiError>")]
+pub(super) struct Listen(pub(super) Topic);
+
+/// A topic that is taken for a listener, as long as this lives and a while longer: also if the listener is
+/// gone before it has got this.
+#[derive(Debug)]
+pub(super) struct Held {
+    hub: Addr<Hub>,
+    topic: Topic,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.hub.do_send(Leave(self.topic.clone()));
+    }
+}
+
+impl Handler<Listen> for Hub {
+    type Result = Result<Held, ApiError>;
+
+    fn handle(&mut self, Listen(topic): Listen, ctx: &mut Context<Self>) -> Self::Result {
+        self.take(&topic, ctx.address().recipient(), Topics::listen)?;
+        Ok(Held { hub: ctx.address(), topic })
+    }
+}
+
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Leave(Topic);
+
+impl Handler<Leave> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Leave(topic): Leave, _: &mut Context<Self>) {
+        self.topics.leave(self.node().clock().now(), &topic);
     }
 }
 

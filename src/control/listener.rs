@@ -6,7 +6,7 @@ use actix::Addr;
 use tokio::sync::watch;
 
 use super::{
-    hub::{Feed, Hub, Leave, Seat, Take},
+    hub::{Feed, Held, Hub, Listen, Seat},
     model::{ApiError, Event, Missed},
     ring::Told,
 };
@@ -21,7 +21,7 @@ pub(super) struct Wish {
     /// Events of these names; of all if there are none.
     pub(super) names: BTreeSet<String>,
     /// Of what is published, only these topics; all that are taken if there are none.
-    pub(super) topics: Vec<Topic>,
+    pub(super) topics: BTreeSet<Topic>,
 }
 
 impl Wish {
@@ -29,20 +29,6 @@ impl Wish {
         let is_named = self.names.is_empty() || self.names.contains(name);
         let is_wanted = |topic: &str| self.topics.iter().any(|wanted| wanted.name() == topic);
         is_named && (self.topics.is_empty() || topic.is_some_and(is_wanted))
-    }
-}
-
-/// The topics that a listener named, taken as long as it lives and a while longer.
-struct Held {
-    hub: Addr<Hub>,
-    topics: Vec<Topic>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        for topic in self.topics.drain(..) {
-            self.hub.do_send(Leave { topic, is_kept: false });
-        }
     }
 }
 
@@ -58,11 +44,12 @@ pub(super) struct Next {
 /// Hears events from some number on.
 pub(super) struct Listener {
     feed: Arc<Feed>,
-    latest: watch::Receiver<u64>,
+    is_over: watch::Receiver<bool>,
     seen: u64,
     wish: Wish,
     _seat: Seat,
-    held: Held,
+    hub: Addr<Hub>,
+    held: Vec<Held>,
 }
 
 impl Listener {
@@ -75,10 +62,10 @@ impl Listener {
     ) -> Result<Self, ApiError> {
         let seat = Seat::take(feed, wish.includes(INQUIRY, None))?;
         // Before the topics are taken, so that nothing of them is passed over.
-        let (latest, seen) = (feed.watch(), seen.unwrap_or_else(|| feed.last()));
-        let held = Held { hub: hub.clone(), topics: Vec::new() };
+        let (is_over, seen) = (feed.watch(), seen.unwrap_or_else(|| feed.last()));
         let topics = wish.topics.clone();
-        let mut listener = Self { feed: feed.clone(), latest, seen, wish, _seat: seat, held };
+        let (feed, hub, held) = (feed.clone(), hub.clone(), Vec::new());
+        let mut listener = Self { feed, is_over, seen, wish, _seat: seat, hub, held };
         for topic in topics {
             listener.take(topic).await?;
         }
@@ -88,10 +75,8 @@ impl Listener {
     /// Has a topic taken as long as it listens, and a while longer. It is no wish: what else it hears stays
     /// as it is.
     pub(super) async fn take(&mut self, topic: Topic) -> Result<(), ApiError> {
-        let take = Take { topic: topic.clone(), is_kept: false };
-        let taken = self.held.hub.send(take).await.map_err(super::gone)?;
-        taken?;
-        self.held.topics.push(topic);
+        let held = self.hub.send(Listen(topic)).await.map_err(super::gone)?;
+        self.held.push(held?);
         Ok(())
     }
 
@@ -100,11 +85,11 @@ impl Listener {
         self.seen
     }
 
-    /// The next event that it wishes to hear, or a gap; `None` when the node has stopped.
+    /// The next event that it wishes to hear, or a gap; `None` when no more will come.
     pub(super) async fn next(&mut self) -> Option<Next> {
         loop {
             // Before the look, so that what comes in between is not slept through.
-            self.latest.borrow_and_update();
+            let is_over = *self.is_over.borrow_and_update();
             let after = self.feed.after(self.seen);
             if after.missed > 0 {
                 self.seen += after.missed;
@@ -117,7 +102,8 @@ impl Listener {
                         return Some(Next { number, told });
                     }
                 }
-                None => self.latest.changed().await.ok()?,
+                None if is_over => return None,
+                None => self.is_over.changed().await.ok()?,
             }
         }
     }

@@ -13,6 +13,8 @@ mod metrics;
 pub mod model;
 pub mod ring;
 pub mod server;
+#[cfg(test)]
+mod tests;
 pub mod token;
 pub mod topics;
 mod views;
@@ -20,6 +22,7 @@ mod views;
 use std::{fmt, sync::Arc};
 
 use actix::{Addr, MailboxError};
+use rand::Rng as _;
 
 pub use self::{
     hub::MAX_LISTENERS,
@@ -83,6 +86,9 @@ pub struct Control {
     feed: Arc<Feed>,
     about: Arc<About>,
     started: Moment,
+    /// Which run of the node it is: events of different runs have different ids. No time, since that of a
+    /// machine without a clock of its own starts from the same one whenever it is switched on.
+    run: u64,
 }
 
 impl fmt::Debug for Control {
@@ -96,7 +102,8 @@ impl Control {
     pub async fn start(overlay: &Overlay, about: About) -> Self {
         let started = overlay.node().clock().now();
         let (hub, feed) = Hub::start(overlay.clone()).await;
-        Self { overlay: overlay.clone(), hub, feed, about: Arc::new(about), started }
+        let (about, run) = (Arc::new(about), rand::rng().random());
+        Self { overlay: overlay.clone(), hub, feed, about, started, run }
     }
 
     /// The node.
@@ -105,12 +112,8 @@ impl Control {
         self.overlay.node()
     }
 
-    /// Which run of the node it is: events of different runs have different ids.
-    fn run(&self) -> u64 {
-        self.started.since_epoch().as_secs()
-    }
-
-    /// Ends what [`start`](Self::start) began; the node itself runs on.
+    /// Ends what [`start`](Self::start) began, and with it the streams of those who listen; the node itself
+    /// runs on.
     pub async fn stop(&self) {
         if let Err(gone) = self.hub.send(End).await {
             tracing::debug!(%gone, "already ended");

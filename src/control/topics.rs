@@ -1,14 +1,19 @@
 //! Which topics the node takes for those who listen, and for how long.
 //!
-//! Invariant T1: a topic is taken as long as somebody wants it: whoever subscribed to it and did not take
-//! that back, or a listener that named it.
+//! Invariants:
+//! * T1: a topic is taken as long as somebody wants it: whoever subscribed to it and did not take that back,
+//!   or a listener that named it; after its last listener a while longer.
+//! * T2: there are no more than [`MAX_TOPICS`], however often listeners come and go.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use crate::overlay::Topic;
+use crate::{clock::Moment, overlay::Topic};
 
 /// The most topics at a time.
 pub const MAX_TOPICS: usize = 256;
+
+/// How long a topic is taken after its last listener has gone: it may come back.
+pub const LINGER: Duration = Duration::from_secs(60);
 
 /// There are as many topics as may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +23,8 @@ pub struct TooMany;
 struct Wanted {
     is_kept: bool,
     listeners: usize,
+    /// Until when it is taken for listeners that are gone.
+    lingers_until: Moment,
 }
 
 /// The topics that are taken.
@@ -52,26 +59,31 @@ impl Topics {
     }
 
     /// One of them is gone.
-    pub fn leave(&mut self, topic: &Topic) {
+    pub fn leave(&mut self, now: Moment, topic: &Topic) {
         if let Some(wanted) = self.wanted.get_mut(topic) {
             wanted.listeners = wanted.listeners.saturating_sub(1);
+            wanted.lingers_until = now + LINGER;
         }
     }
 
-    /// Whether somebody wants the topic.
+    /// Whether the topic is taken.
     #[must_use]
-    pub fn is_wanted(&self, topic: &Topic) -> bool {
+    pub fn is_taken(&self, topic: &Topic) -> bool {
         self.wanted.contains_key(topic)
     }
 
-    /// Forgets a topic that nobody wants any more, and says so.
-    pub fn drop_unwanted(&mut self, topic: &Topic) -> bool {
-        let is_unwanted =
-            self.wanted.get(topic).is_some_and(|wanted| !wanted.is_kept && wanted.listeners == 0);
-        if is_unwanted {
-            self.wanted.remove(topic);
-        }
-        is_unwanted
+    /// Forgets a topic that the node could not take.
+    pub fn forget(&mut self, topic: &Topic) {
+        self.wanted.remove(topic);
+    }
+
+    /// Forgets the topics that nobody wants any more.
+    #[must_use = "the node still takes them"]
+    pub fn drop_unwanted(&mut self, now: Moment) -> Vec<Topic> {
+        let is_unwanted = |_: &Topic, wanted: &mut Wanted| {
+            !wanted.is_kept && wanted.listeners == 0 && wanted.lingers_until <= now
+        };
+        self.wanted.extract_if(.., is_unwanted).map(|(topic, _)| topic).collect()
     }
 
     /// The topics, by name.
@@ -95,17 +107,36 @@ mod tests {
         Topic::new(name).unwrap()
     }
 
+    const NOW: Moment = Moment::ZERO;
+
     #[test]
-    fn a_topic_is_taken_as_long_as_somebody_wants_it() {
+    fn a_topic_is_taken_until_that_is_taken_back() {
         let (mut topics, a) = (Topics::default(), topic("a"));
         assert_eq!(topics.keep(a.clone()), Ok(true));
         assert_eq!(topics.keep(a.clone()), Ok(false));
-        topics.listen(a.clone()).unwrap();
+        assert!(topics.drop_unwanted(NOW).is_empty());
         assert!(topics.release(&a) && !topics.release(&a));
-        assert!(!topics.drop_unwanted(&a) && topics.is_wanted(&a));
-        topics.leave(&a);
-        assert!(topics.drop_unwanted(&a) && !topics.is_wanted(&a));
-        assert!(!topics.drop_unwanted(&a));
+        assert_eq!(topics.drop_unwanted(NOW), std::slice::from_ref(&a));
+        assert!(!topics.is_taken(&a) && topics.drop_unwanted(NOW).is_empty());
+    }
+
+    #[test]
+    fn a_topic_is_taken_as_long_as_somebody_listens_and_a_while_longer() {
+        let (mut topics, a) = (Topics::default(), topic("a"));
+        topics.listen(a.clone()).unwrap();
+        topics.listen(a.clone()).unwrap();
+        assert_eq!(topics.keep(a.clone()), Ok(true));
+        topics.leave(NOW, &a);
+        assert!(topics.release(&a));
+        assert!(topics.drop_unwanted(NOW + 2 * LINGER).is_empty(), "one still listens");
+        topics.leave(NOW + LINGER, &a);
+        let almost = NOW + (2 * LINGER - Duration::from_nanos(1));
+        assert!(topics.drop_unwanted(almost).is_empty());
+        // One that comes back takes it on.
+        topics.listen(a.clone()).unwrap();
+        assert!(topics.drop_unwanted(NOW + 3 * LINGER).is_empty());
+        topics.leave(NOW + 3 * LINGER, &a);
+        assert_eq!(topics.drop_unwanted(NOW + 4 * LINGER), [a]);
     }
 
     #[test]

@@ -207,10 +207,8 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         let Self { config, transport, seed, clock, features, proven, key, store } = self;
         let clock = clock.unwrap_or_else(|| own_clock(seed));
         let mut rng = seed.map_or_else(ChaCha8Rng::from_os_rng, ChaCha8Rng::seed_from_u64);
-        let key = match config.security {
-            Security::Off => None,
-            _ => Some(key.unwrap_or_else(|| NodeKey::generate(&mut rng))),
-        };
+        let is_keyed = !matches!(config.security, Security::Off);
+        let key = is_keyed.then(|| key.unwrap_or_else(|| NodeKey::generate(&mut rng)));
         let me = key.as_ref().map_or_else(|| NodeId::random(&mut rng), NodeKey::node_id);
         let tls = key.as_ref().filter(|_| !T::VOUCHES).map(Tls::new).transpose()?;
         let (store, kept) = open(store, rng.random(), clock).await?;
@@ -239,13 +237,14 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
         }
         explorer.remember(core.clock.now(), kept.addresses);
         explorer.take_for_proven(core.clock.now(), &proven);
-        let hello = HelloTemplate::new(me, &config, settled, &features);
-        let hello = hello.map_err(ConfigError::Tags)?;
+        let hello =
+            HelloTemplate::new(me, &config, settled, &features).map_err(ConfigError::Tags)?;
         let tags = hello.tags().clone();
         let (discovery, dialer, launcher) = core.explore(transport, config, explorer, hello, tls);
         let listeners = core.listen::<T>(listeners, &launcher);
-        let mut stop_first: Vec<_> = listeners.iter().cloned().map(Addr::recipient).collect();
-        stop_first.extend([dialer.clone().recipient(), discovery.clone().recipient()]);
+        let first = [dialer.clone().recipient(), discovery.clone().recipient()];
+        let stop_first = listeners.iter().cloned().map(Addr::recipient).chain(first).collect();
+        tracing::debug!(id = %me, "node started");
         Ok(NodeHandle::new(Inner {
             core,
             tags,

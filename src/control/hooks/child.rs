@@ -1,6 +1,6 @@
 //! One run of the program: from its start to its end, whoever brings that about.
 
-use std::{io, process::Stdio, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{
     io::AsyncWriteExt as _,
@@ -112,7 +112,7 @@ pub(super) async fn run(
 }
 
 async fn listen(control: &Control, hook: &Hook, seen: u64) -> Result<Listener, ApiError> {
-    let wish = Wish { names: hook.only.clone(), topics: Vec::new() };
+    let wish = Wish { names: hook.only.clone(), topics: BTreeSet::new() };
     let mut listener = Listener::new(&control.feed, &control.hub, wish, Some(seen)).await?;
     for topic in &hook.topics {
         listener.take(topic.clone()).await?;

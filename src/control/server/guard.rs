@@ -4,6 +4,8 @@
 //! name of that page's own that it has resolve to this machine (DNS rebinding). The token alone stops what
 //! needs it; that a request comes from a page at all is refused before.
 
+use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, ORIGIN};
+
 use crate::control::{
     model::{ApiError, Code},
     token::Token,
@@ -17,6 +19,27 @@ pub(super) struct Claims<'a> {
     /// The header `Sec-Fetch-Site`, by which browsers tell who makes them ask.
     pub(super) fetch_site: Option<&'a str>,
     pub(super) authorization: Option<&'a str>,
+}
+
+impl<'a> Claims<'a> {
+    /// What the headers say. One that is there twice, or is no ASCII text, could be read in more ways than
+    /// one, so it is refused.
+    pub(super) fn of(headers: &'a HeaderMap) -> Result<Self, ApiError> {
+        let one = |name: HeaderName| {
+            let mut all = headers.get_all(&name);
+            let text = all.next().map(|value| value.to_str()).transpose();
+            match (text, all.next()) {
+                (Ok(text), None) => Ok(text),
+                _ => Err(ApiError::new(Code::Forbidden, format!("{name} is not clear"))),
+            }
+        };
+        Ok(Self {
+            host: one(HOST)?,
+            origin: one(ORIGIN)?,
+            fetch_site: one(HeaderName::from_static("sec-fetch-site"))?,
+            authorization: one(AUTHORIZATION)?,
+        })
+    }
 }
 
 /// Who may ask.
@@ -99,6 +122,23 @@ mod tests {
         for said in [None, Some(""), Some("Bearer"), Some("Bearer "), Some(&*wrong), Some(&*basic)]
         {
             assert_eq!(judge(&policy, asked(said), false), Err(Code::Unauthorized), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_can_be_read_in_two_ways_is_refused() {
+        use actix_web::http::header::HeaderValue;
+
+        let names = [HOST, ORIGIN, HeaderName::from_static("sec-fetch-site"), AUTHORIZATION];
+        for name in names {
+            let mut headers = HeaderMap::new();
+            assert!(Claims::of(&headers).is_ok());
+            headers.append(name.clone(), HeaderValue::from_static("none"));
+            assert!(Claims::of(&headers).is_ok());
+            headers.append(name.clone(), HeaderValue::from_static("none"));
+            assert_eq!(Claims::of(&headers).unwrap_err().code, Code::Forbidden, "{name} twice");
+            headers.insert(name.clone(), HeaderValue::from_bytes(b"\xff").unwrap());
+            assert_eq!(Claims::of(&headers).unwrap_err().code, Code::Forbidden, "{name}");
         }
     }
 

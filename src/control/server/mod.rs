@@ -1,9 +1,11 @@
 //! The control API over HTTP.
 //!
-//! Everything but health needs the token. Requests are bounded in size and time; whoever listens to events
+//! Everything but health needs the token. Requests are bounded in size and time, and of those without the
+//! token no body is read; whoever listens to events
 //! and does not read holds a place and what its connection buffers, and is closed by the system when it has
 //! taken nothing for [`STALLED_AFTER`] (where the system can: TCP_USER_TIMEOUT, RFC 5482, on Linux).
 
+mod body;
 mod guard;
 mod openapi;
 mod routes;
@@ -16,7 +18,7 @@ use std::{
 };
 
 use actix_web::{
-    App, HttpRequest, HttpResponse, HttpServer, ResponseError,
+    App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, ResponseError,
     body::{BoxBody, MessageBody},
     dev::{ServerHandle, ServiceRequest, ServiceResponse},
     http::{StatusCode, header},
@@ -25,8 +27,11 @@ use actix_web::{
 };
 use socket2::SockRef;
 
-use self::guard::{Claims, Policy};
 pub use self::openapi::openapi_json;
+use self::{
+    body::unread,
+    guard::{Claims, Policy},
+};
 use super::{
     Control, MAX_LISTENERS,
     model::{ApiError, Code, ErrorBody},
@@ -42,7 +47,7 @@ pub const MAX_BODY: usize = 128 * 1024;
 /// How long a client may leave what it was sent untaken.
 pub const STALLED_AFTER: Duration = Duration::from_secs(60);
 
-/// How long a client may take to send its headers.
+/// How long a client may take to send its headers, and again to send its body.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections beside those of listeners.
@@ -178,26 +183,26 @@ fn bound_stalls(stream: &actix_web::rt::net::TcpStream) {
 
 /// Hears only those who may ask.
 async fn guarded(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let header = |name: header::HeaderName| {
-        request.headers().get(name).and_then(|value| value.to_str().ok())
-    };
-    let claims = Claims {
-        host: header(header::HOST),
-        origin: header(header::ORIGIN),
-        fetch_site: header(header::HeaderName::from_static("sec-fetch-site")),
-        authorization: header(header::AUTHORIZATION),
-    };
     let is_open = matches!(request.path(), "/healthz" | "/readyz");
     let judged = match request.app_data::<web::Data<Policy>>() {
-        Some(policy) => policy.judge(&claims, is_open),
+        Some(policy) => {
+            Claims::of(request.headers()).and_then(|claims| policy.judge(&claims, is_open))
+        }
         None => Err(ApiError::new(Code::Internal, "there is no policy")),
     };
     match judged {
+        Ok(()) if is_open => {
+            let body = request.take_payload();
+            Ok(unread(next.call(request).await?.map_into_boxed_body(), body))
+        }
         Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
-        Err(error) => Ok(request.into_response(error.error_response())),
+        Err(error) => {
+            let body = request.take_payload();
+            Ok(unread(request.into_response(error.error_response()), body))
+        }
     }
 }
 

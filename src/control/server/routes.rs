@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{openapi::openapi_json, other_method, stream};
+use super::{body::Said, openapi::openapi_json, other_method, stream};
 use crate::control::{
     Control, JournalFilter,
     metrics::CONTENT_TYPE,
@@ -184,8 +184,8 @@ async fn execute(node: &Node, command: Command) -> Answer<Outcome> {
     (status = 200, description = "There is a session.", body = Dialled),
     (status = 400, body = ErrorBody), (status = 502, description = "`dial-failed`, and why.", body = ErrorBody),
 ))]
-pub(super) async fn dial(node: Node, body: web::Json<DialRequest>) -> Answer<Outcome> {
-    execute(&node, Command::Dial(body.into_inner())).await
+pub(super) async fn dial(node: Node, Said(body): Said<DialRequest>) -> Answer<Outcome> {
+    execute(&node, Command::Dial(body)).await
 }
 
 /// Ends the session with a peer.
@@ -193,8 +193,8 @@ pub(super) async fn dial(node: Node, body: web::Json<DialRequest>) -> Answer<Out
     (status = 200, body = Changed),
     (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody),
 ))]
-pub(super) async fn disconnect(node: Node, body: web::Json<DisconnectRequest>) -> Answer<Outcome> {
-    execute(&node, Command::Disconnect(body.into_inner())).await
+pub(super) async fn disconnect(node: Node, Said(body): Said<DisconnectRequest>) -> Answer<Outcome> {
+    execute(&node, Command::Disconnect(body)).await
 }
 
 /// Bans a node, an address or a subnet.
@@ -204,8 +204,8 @@ pub(super) async fn disconnect(node: Node, body: web::Json<DisconnectRequest>) -
     (status = 429, description = "`full`: there are as many bans as may be.", body = ErrorBody),
     (status = 500, description = "`not-kept`: it holds for this run only.", body = ErrorBody),
 ))]
-pub(super) async fn ban(node: Node, body: web::Json<BanRequest>) -> Answer<Outcome> {
-    execute(&node, Command::Ban(body.into_inner())).await
+pub(super) async fn ban(node: Node, Said(body): Said<BanRequest>) -> Answer<Outcome> {
+    execute(&node, Command::Ban(body)).await
 }
 
 /// Takes a ban, or a discouragement, back.
@@ -213,8 +213,8 @@ pub(super) async fn ban(node: Node, body: web::Json<BanRequest>) -> Answer<Outco
     (status = 200, body = Changed),
     (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody),
 ))]
-pub(super) async fn unban(node: Node, body: web::Json<TargetRequest>) -> Answer<Outcome> {
-    execute(&node, Command::Unban(body.into_inner())).await
+pub(super) async fn unban(node: Node, Said(body): Said<TargetRequest>) -> Answer<Outcome> {
+    execute(&node, Command::Unban(body)).await
 }
 
 /// Sends a text to one node, wherever in the network it is.
@@ -226,8 +226,8 @@ pub(super) async fn unban(node: Node, body: web::Json<TargetRequest>) -> Answer<
     (status = 503, body = ErrorBody),
     (status = 504, description = "`timeout`: it may have been delivered.", body = ErrorBody),
 ))]
-pub(super) async fn send(node: Node, body: web::Json<SendRequest>) -> Answer<Outcome> {
-    execute(&node, Command::Send(body.into_inner())).await
+pub(super) async fn send(node: Node, Said(body): Said<SendRequest>) -> Answer<Outcome> {
+    execute(&node, Command::Send(body)).await
 }
 
 /// Publishes a text to all nodes that take its topic.
@@ -235,8 +235,8 @@ pub(super) async fn send(node: Node, body: web::Json<SendRequest>) -> Answer<Out
     (status = 200, body = Published),
     (status = 400, body = ErrorBody), (status = 413, body = ErrorBody), (status = 429, body = ErrorBody),
 ))]
-pub(super) async fn publish(node: Node, body: web::Json<PublishRequest>) -> Answer<Outcome> {
-    execute(&node, Command::Publish(body.into_inner())).await
+pub(super) async fn publish(node: Node, Said(body): Said<PublishRequest>) -> Answer<Outcome> {
+    execute(&node, Command::Publish(body)).await
 }
 
 /// Takes the messages of a topic, until that is taken back: they come as events.
@@ -244,16 +244,16 @@ pub(super) async fn publish(node: Node, body: web::Json<PublishRequest>) -> Answ
     (status = 200, body = Changed),
     (status = 400, body = ErrorBody), (status = 429, body = ErrorBody),
 ))]
-pub(super) async fn subscribe(node: Node, body: web::Json<TopicRequest>) -> Answer<Outcome> {
-    execute(&node, Command::Subscribe(body.into_inner())).await
+pub(super) async fn subscribe(node: Node, Said(body): Said<TopicRequest>) -> Answer<Outcome> {
+    execute(&node, Command::Subscribe(body)).await
 }
 
 /// Takes them no longer, unless somebody listens to them.
 #[utoipa::path(post, path = "/v1/unsubscribe", tag = "messages", request_body = TopicRequest, responses(
     (status = 200, body = Changed), (status = 400, body = ErrorBody),
 ))]
-pub(super) async fn unsubscribe(node: Node, body: web::Json<TopicRequest>) -> Answer<Outcome> {
-    execute(&node, Command::Unsubscribe(body.into_inner())).await
+pub(super) async fn unsubscribe(node: Node, Said(body): Said<TopicRequest>) -> Answer<Outcome> {
+    execute(&node, Command::Unsubscribe(body)).await
 }
 
 /// Asks other nodes, and answers with what came back when the question's time is up.
@@ -262,8 +262,8 @@ pub(super) async fn unsubscribe(node: Node, body: web::Json<TopicRequest>) -> An
     (status = 400, body = ErrorBody), (status = 413, body = ErrorBody), (status = 429, body = ErrorBody),
     (status = 503, body = ErrorBody),
 ))]
-pub(super) async fn ask(node: Node, body: web::Json<AskRequest>) -> Answer<Outcome> {
-    execute(&node, Command::Ask(body.into_inner())).await
+pub(super) async fn ask(node: Node, Said(body): Said<AskRequest>) -> Answer<Outcome> {
+    execute(&node, Command::Ask(body)).await
 }
 
 /// Answers a question of another node, which came as an `inquiry` event.
@@ -271,6 +271,6 @@ pub(super) async fn ask(node: Node, body: web::Json<AskRequest>) -> Answer<Outco
     (status = 200, body = Changed),
     (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody),
 ))]
-pub(super) async fn answer(node: Node, body: web::Json<InquiryAnswer>) -> Answer<Outcome> {
-    execute(&node, Command::Answer(body.into_inner())).await
+pub(super) async fn answer(node: Node, Said(body): Said<InquiryAnswer>) -> Answer<Outcome> {
+    execute(&node, Command::Answer(body)).await
 }

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use utoipa::IntoParams;
 
+use super::body::Said;
 use crate::control::{
     Control,
     commands::{line_of, topic},
@@ -63,14 +64,15 @@ pub(super) async fn events(
             format!("no event is called {unknown:?}; they are {}", Event::NAMES.join(", "));
         return Err(ApiError::new(Code::BadRequest, message));
     }
-    let topics = list(topics.as_deref()).map(topic).collect::<Result<Vec<_>, _>>()?;
-    let sent = request.headers().get("last-event-id").and_then(|id| id.to_str().ok());
-    let run = node.run();
-    let place = sent.map(str::to_owned).or(since).map(|id| Place::of(&id, run)).transpose()?;
+    let topics = list(topics.as_deref()).map(topic).collect::<Result<BTreeSet<_>, _>>()?;
+    let sent = request.headers().get("last-event-id");
+    let sent = sent.map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+    let (run, last) = (node.run, node.feed.last());
+    let place = sent.or(since).map(|id| Place::of(&id, run, last)).transpose()?;
     let (seen, first) = match place {
         None => (None, None),
         Some(Place::Here(number)) => (Some(number), None),
-        // Another run's numbers say nothing of this one's: all that it holds is told.
+        // Numbers of another run say nothing of this one's: all that it holds is told.
         Some(Place::Elsewhere) => (Some(0), gap(0, None)),
     };
     let listener = Listener::new(&node.feed, &node.hub, Wish { names, topics }, seen).await?;
@@ -151,12 +153,14 @@ enum Place {
 }
 
 impl Place {
-    fn of(id: &str, run: u64) -> Result<Self, ApiError> {
+    /// Where an id says, by this run and the number of its last event.
+    fn of(id: &str, run: u64, last: u64) -> Result<Self, ApiError> {
         let parts = id.split_once('-').and_then(|(run, number)| {
             Some((u64::from_str_radix(run, 16).ok()?, number.parse::<u64>().ok()?))
         });
         match parts {
-            Some((its, number)) if its == run => Ok(Self::Here(number)),
+            Some((its, number)) if its == run && number <= last => Ok(Self::Here(number)),
+            // A number that is still to come would have the client wait for it in silence.
             Some(_) => Ok(Self::Elsewhere),
             None => {
                 let message = format!("{id:?} is no event's id");
@@ -171,7 +175,7 @@ impl Place {
     (status = 200, description = "Lines, each an `AskLine`.", body = AskLine, content_type = "application/x-ndjson"),
     (status = 400, body = ErrorBody), (status = 413, body = ErrorBody),
 ))]
-pub(super) async fn ask(node: web::Data<Control>, body: web::Json<AskRequest>) -> HttpResponse {
+pub(super) async fn ask(node: web::Data<Control>, Said(body): Said<AskRequest>) -> HttpResponse {
     let answers = node.ask(&body);
     let body = stream::unfold(answers, |mut answers| async move {
         let line = line_of(answers.next().await?);
@@ -191,10 +195,11 @@ mod tests {
 
     #[test]
     fn a_client_that_comes_back_says_where_it_was() {
-        assert_eq!(Place::of("1f-7", 0x1f), Ok(Place::Here(7)));
-        assert_eq!(Place::of("1e-7", 0x1f), Ok(Place::Elsewhere));
+        assert_eq!(Place::of("1f-7", 0x1f, 7), Ok(Place::Here(7)));
+        assert_eq!(Place::of("1f-8", 0x1f, 7), Ok(Place::Elsewhere), "it is still to come");
+        assert_eq!(Place::of("1e-7", 0x1f, 7), Ok(Place::Elsewhere));
         for bad in ["", "7", "x-7", "1f-", "1f-x", "1f--7"] {
-            assert_eq!(Place::of(bad, 0x1f).unwrap_err().code, Code::BadRequest, "{bad}");
+            assert_eq!(Place::of(bad, 0x1f, 7).unwrap_err().code, Code::BadRequest, "{bad}");
         }
     }
 

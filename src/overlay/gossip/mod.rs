@@ -140,6 +140,11 @@ impl Overlay {
             self.inner.gossip.subscribers.remove(topic);
         }
     }
+
+    /// Ends the subscriptions of one actor to a topic, and leaves those of others alone.
+    pub fn leave<M: PeerMessage>(&self, topic: &Topic, actor: &Recipient<Published<M>>) {
+        self.inner.gossip.subscribers.remove_one(topic, actor);
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Which actors take which topics.
 
 use std::{
+    any::Any,
     collections::BTreeMap,
     fmt,
     sync::atomic::{AtomicBool, Ordering},
@@ -34,7 +35,7 @@ enum Taking {
 }
 
 /// One actor's subscription.
-trait Subscriber: Send + Sync {
+trait Subscriber: Any + Send + Sync {
     fn msgtype(&self) -> &'static str;
 
     fn is_alive(&self) -> bool;
@@ -111,6 +112,18 @@ impl Subscribers {
 
     pub(super) fn remove(&self, topic: &Topic) {
         self.by_topic.write().remove(topic);
+    }
+
+    pub(super) fn remove_one<M: PeerMessage>(&self, topic: &Topic, to: &Recipient<Published<M>>) {
+        let mut by_topic = self.by_topic.write();
+        let Some(subscribers) = by_topic.get_mut(topic) else { return };
+        subscribers.retain(|subscriber| {
+            let typed = (&**subscriber as &dyn Any).downcast_ref::<Typed<M>>();
+            typed.is_none_or(|typed| typed.to != *to)
+        });
+        if subscribers.is_empty() {
+            by_topic.remove(topic);
+        }
     }
 
     /// Hands a message to everybody who takes it.

@@ -371,6 +371,25 @@ async fn actors_get_what_they_have_subscribed_to() {
 }
 
 #[actix::test]
+async fn an_actor_that_leaves_a_topic_leaves_it_to_the_others() {
+    let mut rig = Rig::start().await;
+    let from = rig.neighbour(0);
+    let tea = topic("tea");
+    let (notes, numbers) = (rig.subscribe::<Note>("tea"), rig.subscribe::<Number>("tea"));
+    let also = Probe::<Published<Note>>::start();
+    let leaver = also.recipient();
+    rig.overlay.subscribe::<Note>(&tea, leaver.clone()).unwrap();
+    rig.overlay.leave(&topic("coffee"), &leaver);
+    rig.overlay.leave(&tea, &leaver);
+    for line in [NOTE, "{\"msgtype\":\"number\",\"n\":7}"] {
+        let (frame, blob) = rig.published(&key(1), line);
+        rig.say(&from, frame, &blob);
+    }
+    assert_eq!((notes.take().await.len(), also.take().await.len()), (1, 0));
+    assert_eq!(numbers.take().await.len(), 1);
+}
+
+#[actix::test]
 async fn a_slow_actor_misses_what_its_inbox_does_not_hold_and_slows_nobody() {
     let inbox = InboxLimits { messages: 2, bytes: 1 << 20 };
     let mut rig = Rig::with(OverlayConfig { inbox, ..OverlayConfig::default() }).await;
