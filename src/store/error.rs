@@ -8,7 +8,7 @@ use std::{
 use rusqlite::ErrorCode;
 use thiserror::Error;
 
-use super::{MAX_BYTES, file::Why};
+use super::file::Why;
 
 /// Why a file was not opened, or a change was not saved. What was saved before is not affected.
 #[derive(Debug, Error)]
@@ -67,11 +67,12 @@ pub enum StoreError {
         /// Why it was not renamed.
         source: io::Error,
     },
-    /// The disk is full, or the file has reached [`MAX_BYTES`].
+    /// The disk is full, or the file has reached its limit
+    /// ([`Layout::max_bytes`](super::database::Layout::max_bytes)).
     #[error(
-        "{} has no room to grow: the disk is full, or the file has reached its limit of {} MiB. \
-         Make room on the disk",
-        .path.display(), MAX_BYTES >> 20
+        "{} has no room to grow: the disk is full, or the file has reached the size that it may \
+         have. Make room on the disk",
+        .path.display()
     )]
     Full {
         /// The file.

@@ -23,6 +23,7 @@
 //! counted, and the schema is not allowed to run anything (`trusted_schema=OFF`).
 
 mod actor;
+pub mod database;
 mod error;
 mod file;
 mod messages;
@@ -31,17 +32,11 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
+use std::{fmt, path::Path};
 
 pub use actor::Keeper;
+use database::{Database, OpenedDatabase, Synced};
 pub use error::StoreError;
-use error::{Fault, in_words};
 pub use file::{SetAside, Why};
 pub use messages::{Close, SaveAddresses, SaveBans};
 
@@ -63,22 +58,10 @@ pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// again.
 pub const MAX_ADDRESSES: usize = 131_072;
 
-/// How long to wait for another process to let go of the file: long enough for a node that is about
-/// to end, short enough to be no delay.
-const LOCK_WAIT: Duration = Duration::from_millis(250);
-
-/// `SQLite`'s default, said so that [`MAX_BYTES`] does not depend on it. Only a new file gets it.
-const PAGE_BYTES: u64 = 4096;
-
-/// The log is cut back to this size when it has been copied into the file (which `SQLite` does when
-/// it exceeds 1,000 pages, 4 MB).
-const LOG_BYTES: u64 = 1024 * 1024;
-
 /// An open file. Dropping it closes it as well, but only [`close`](Self::close) tells how that went.
 #[derive(Debug)]
 pub struct Store {
-    path: PathBuf,
-    connection: Connection,
+    database: Database,
 }
 
 /// What a file held when it was opened.
@@ -127,42 +110,10 @@ impl Store {
     /// There can be no such file here, or another process has it open. What could not be used and
     /// could not be set aside either was left as it is.
     pub fn open(path: &Path, fresh_secret: [u8; 32], now: Moment) -> Result<Opened, StoreError> {
-        // A relative path such as `file:x` would mean something else to SQLite.
-        let path = &std::path::absolute(path)
-            .map_err(|source| StoreError::NoFile { path: path.to_owned(), source })?;
-        let why = match Self::attempt(path, &fresh_secret)? {
-            Ok((store, kept)) => return Ok(Opened { store, kept, set_aside: None }),
-            Err(why) => why,
-        };
-        let set_aside = Some(file::set_aside(path, why, now)?);
-        match Self::attempt(path, &fresh_secret)? {
-            Ok((store, kept)) => Ok(Opened { store, kept, set_aside }),
-            Err(why) => Err(StoreError::Damaged { path: path.clone(), cause: why.to_string() }),
-        }
-    }
-
-    /// Opens what is there. The inner error is a file that has to give way.
-    fn attempt(
-        path: &Path,
-        fresh_secret: &[u8; 32],
-    ) -> Result<Result<(Self, Kept), Why>, StoreError> {
-        if let Some(why) = file::make(path)? {
-            return Ok(Err(why));
-        }
-        let failed = |error| StoreError::of(path, &error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        match prepare(&mut connection, fresh_secret) {
-            Ok(kept) => Ok(Ok((Self { path: path.to_owned(), connection }, kept))),
-            Err(Fault::Unusable(why)) => Ok(Err(why)),
-            Err(Fault::Foreign(application)) => {
-                Err(StoreError::Foreign { path: path.to_owned(), application })
-            }
-            Err(Fault::Sqlite(error)) => match error::as_damage(&error) {
-                Some(why) => Ok(Err(why)),
-                None => Err(StoreError::of(path, &error)),
-            },
-        }
+        let load = |connection: &mut _| rows::load(connection, &fresh_secret);
+        let OpenedDatabase { database, loaded: kept, set_aside } =
+            Database::open(path, &schema::LAYOUT, now, load)?;
+        Ok(Opened { store: Self { database }, kept, set_aside })
     }
 
     /// Saves changes of the address book, in their order: all of them or, if it fails, none. They
@@ -172,13 +123,12 @@ impl Store {
     /// # Errors
     /// Nothing was changed; see there for what to do.
     pub fn save_addresses(&mut self, changes: &[AddressChange]) -> Result<(), StoreError> {
-        let saved = self.transact("NORMAL", |tx| {
+        self.database.transact(Synced::Normal, |tx| {
             changes.iter().try_for_each(|change| match change {
                 AddressChange::Put(record) => rows::put_address(tx, record),
                 AddressChange::Gone(addr) => rows::delete_address(tx, addr),
             })
-        });
-        saved.map_err(|error| StoreError::of(&self.path, &error))
+        })
     }
 
     /// Saves changes of the bans, in their order: all of them or, if it fails, none. They survive a
@@ -187,24 +137,12 @@ impl Store {
     /// # Errors
     /// Nothing was changed; see there for what to do.
     pub fn save_bans(&mut self, changes: &[BanChange]) -> Result<(), StoreError> {
-        let saved = self.transact("FULL", |tx| {
+        self.database.transact(Synced::Full, |tx| {
             changes.iter().try_for_each(|change| match change {
                 BanChange::Put(ban) => rows::put_ban(tx, ban),
                 BanChange::Lifted(target) => rows::delete_ban(tx, target),
             })
-        });
-        saved.map_err(|error| StoreError::of(&self.path, &error))
-    }
-
-    fn transact(
-        &mut self,
-        synchronous: &str,
-        save: impl FnOnce(&Connection) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
-        self.connection.pragma_update(None, "synchronous", synchronous)?;
-        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        save(&tx)?;
-        tx.commit()
+        })
     }
 
     /// Copies the log into the file, syncs it to the disk and closes it. A file that is not closed
@@ -213,41 +151,6 @@ impl Store {
     /// # Errors
     /// What is not in the file yet is in the log beside it, and is found at the next start.
     pub fn close(self) -> Result<(), StoreError> {
-        let Self { path, connection } = self;
-        let copied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        let closed = connection.close().map_err(|(_, error)| error);
-        copied.and(closed).map_err(|error| StoreError::of(&path, &error))
+        self.database.close()
     }
-}
-
-/// Makes a file ready to be written to, and reads it. One that cannot be used is not changed.
-fn prepare(connection: &mut Connection, fresh_secret: &[u8; 32]) -> Result<Kept, Fault> {
-    connection.busy_timeout(LOCK_WAIT)?;
-    // Until it is known to be usable, closing it leaves the log as it was found.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    connection.pragma_update(None, "cell_size_check", true)?;
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "page_size", PAGE_BYTES.cast_signed())?;
-    // Nobody else from here on: the lock is not given back.
-    connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")?;
-
-    let version = schema::version(connection)?;
-    if version > 0 {
-        let report: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if report != "ok" {
-            return Err(Fault::Unusable(Why::Damaged(in_words(&report))));
-        }
-    }
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "journal_size_limit", LOG_BYTES.cast_signed())?;
-    let pages = (MAX_BYTES / PAGE_BYTES).cast_signed();
-    connection.pragma_update(None, "max_page_count", pages)?;
-    schema::migrate(connection, version, schema::MIGRATIONS)?;
-    let kept = rows::load(connection, fresh_secret)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    Ok(kept)
 }
