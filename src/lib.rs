@@ -105,6 +105,7 @@ pub mod proto;
 pub mod reason;
 pub mod secure;
 pub mod sim;
+pub mod spaces;
 pub mod store;
 pub mod testkit;
 pub mod traffic;

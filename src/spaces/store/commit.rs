@@ -1,0 +1,352 @@
+//! Writing: many records in one transaction.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{Kept, Owner, Store, rows, schema, sum_up};
+use crate::{
+    clock::Moment,
+    ids::NodeId,
+    spaces::{
+        admission::{Amount, Candidate, Present, Refusal, Verdict},
+        hlc::Ticker,
+        name::SpaceId,
+        record::{Author, Digest, KeyHash, Rank, Record},
+    },
+    store::{StoreError, database::Synced},
+};
+
+/// Something to be written.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// By this node: a value, or a deletion. It gets its time, and its signature, when it is written.
+    Own {
+        /// The key.
+        key: Box<str>,
+        /// The value; `None` deletes.
+        value: Option<Bytes>,
+    },
+    /// By a node whose id proves nothing, which has told it to this one.
+    Plain {
+        /// That node.
+        writer: NodeId,
+        /// The key.
+        key: Box<str>,
+        /// The value; `None` deletes.
+        value: Option<Bytes>,
+    },
+    /// By another, as it came.
+    Other(Record),
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was taken, and is kept.
+    Taken(Taken),
+    /// What there was, is the same or later; or there was nothing to delete.
+    Old,
+    /// It was not taken.
+    Refused(Refusal),
+}
+
+/// A record that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The record.
+    pub record: Record,
+    /// The number of its change.
+    pub seq: u64,
+}
+
+/// What a transaction does to what is known in memory, once it is committed.
+#[derive(Debug, Default)]
+struct Delta {
+    seq: u64,
+    total: Amount,
+    gone: Vec<(KeyHash, Digest)>,
+    come: Vec<(KeyHash, Digest)>,
+    usage: BTreeMap<NodeId, Amount>,
+}
+
+impl Store {
+    /// Writes all of it in one transaction, in this order; the records of spaces that are not there (any
+    /// more) are [`Old`](Outcome::Old). Each is verified first. When it returns, what was taken survives a
+    /// power cut.
+    ///
+    /// # Errors
+    /// Nothing was written; see there for what to do.
+    pub fn commit(
+        &mut self,
+        writes: Vec<(SpaceId, Write)>,
+        now: Moment,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let Self { owner, database, ticker, spaces } = self;
+        let mut deltas: BTreeMap<SpaceId, Delta> = BTreeMap::new();
+        let (outcomes, deltas) = database.transact(Synced::Full, |tx| {
+            let mut outcomes = Vec::with_capacity(writes.len());
+            for (space, write) in writes {
+                let Some(kept) = spaces.get(&space) else {
+                    outcomes.push(Outcome::Old);
+                    continue;
+                };
+                let delta = deltas.entry(space).or_insert_with(|| Delta::of(kept));
+                let mut work = Work { tx, kept, delta, owner, now };
+                outcomes.push(work.write(write, ticker)?);
+            }
+            for (space, delta) in &deltas {
+                if let Some(kept) = spaces.get(space) {
+                    delta.save(tx, kept.row)?;
+                }
+            }
+            Ok((outcomes, deltas))
+        })?;
+        for (space, delta) in deltas {
+            self.apply(&space, delta);
+        }
+        Ok(outcomes)
+    }
+
+    /// Forgets records, as if they had never been there. How many there were.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn forget(&mut self, space: &SpaceId, hashes: &[KeyHash]) -> Result<usize, StoreError> {
+        let mut keys = Vec::new();
+        for hash in hashes {
+            keys.extend(self.by_hash(space, hash)?.map(|(record, _)| String::from(record.key)));
+        }
+        self.forget_keys(space, &keys)
+    }
+
+    pub(super) fn forget_keys(
+        &mut self,
+        space: &SpaceId,
+        keys: &[String],
+    ) -> Result<usize, StoreError> {
+        let Some(kept) = self.spaces.get(space).filter(|_| !keys.is_empty()) else { return Ok(0) };
+        let mut delta = Delta::of(kept);
+        let (n, delta) = self.database.transact(Synced::Normal, |tx| {
+            let mut n = 0;
+            for key in keys {
+                let present = find(tx, kept.row, key)?;
+                if let Some((rank, bytes)) = present {
+                    delta.leave(tx, kept.row, KeyHash::of(key), (rank, bytes))?;
+                    tx.prepare_cached(schema::DELETE_RECORD)?.execute(params![kept.row, key])?;
+                    n += 1;
+                }
+            }
+            delta.save(tx, kept.row)?;
+            // Whoever watches from before this may miss a change, and is told so.
+            tx.execute(schema::SET_FORGOTTEN, params![kept.row, kept.seq.cast_signed()])?;
+            Ok((n, delta))
+        })?;
+        let seq = kept.seq;
+        self.apply(space, delta);
+        if let Some(kept) = self.spaces.get_mut(space) {
+            kept.forgotten = seq;
+        }
+        Ok(n)
+    }
+
+    fn apply(&mut self, space: &SpaceId, delta: Delta) {
+        let Some(kept) = self.spaces.get_mut(space) else { return };
+        kept.seq = delta.seq;
+        kept.total = delta.total;
+        for (hash, digest) in delta.gone {
+            kept.summary.remove(hash, digest);
+        }
+        for (hash, digest) in delta.come {
+            kept.summary.add(hash, digest);
+        }
+        if kept.summary.is_outgrown() {
+            // If it fails, the coarser sums are as true, and it is tried again.
+            if let Ok((summary, _)) = sum_up(self.database.connection(), kept.row, &mut self.ticker)
+            {
+                kept.summary = summary;
+            }
+        }
+    }
+}
+
+/// One transaction's work in one space.
+struct Work<'a> {
+    tx: &'a Connection,
+    kept: &'a Kept,
+    delta: &'a mut Delta,
+    owner: &'a Owner,
+    now: Moment,
+}
+
+impl Work<'_> {
+    fn write(&mut self, write: Write, ticker: &mut Ticker) -> rusqlite::Result<Outcome> {
+        let id = self.kept.spec.id();
+        let (record, is_own) = match write {
+            Write::Own { key, value } => {
+                let by = (self.owner.id, self.owner.key.as_ref());
+                (Record::write(&id, (&key, value), ticker.tick(self.now), by), true)
+            }
+            Write::Plain { writer, key, value } => {
+                let by = (writer, None);
+                (Record::write(&id, (&key, value), ticker.tick(self.now), by), true)
+            }
+            Write::Other(record) => (Ok(record), false),
+        };
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => return Ok(Outcome::Refused(error.into())),
+        };
+        let present = find(self.tx, self.kept.row, &record.key)?;
+        if is_own && record.value.is_none() && present.is_none_or(|(_, n)| n.is_deletion) {
+            return Ok(Outcome::Old);
+        }
+        let candidate = Candidate {
+            rank: record.rank(&id),
+            is_deletion: record.value.is_none(),
+            bytes: record.size(),
+            is_own,
+        };
+        let verdict = self.judge(candidate, present.map(|(rank, size)| (rank, size.bytes)))?;
+        match verdict {
+            Verdict::Old => Ok(Outcome::Old),
+            Verdict::Refuse(refusal) => Ok(Outcome::Refused(refusal)),
+            Verdict::Take => {
+                // Only now: what is old or unwanted is not worth the work. This node's own is its own.
+                let needs_proof =
+                    !matches!((is_own, &record.author), (true, Author::Signed { .. }));
+                if needs_proof && let Err(error) = record.verify(&id) {
+                    return Ok(Outcome::Refused(error.into()));
+                }
+                ticker.seen(record.time);
+                let rank = candidate.rank;
+                self.put(&record, rank, present)?;
+                Ok(Outcome::Taken(Taken { record, seq: self.delta.seq }))
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        candidate: Candidate,
+        record: Option<(Rank, u64)>,
+    ) -> rusqlite::Result<Verdict> {
+        let writer = self.delta.usage(self.tx, self.kept.row, candidate.rank.writer)?;
+        let present = Present { record, space: self.delta.total, writer };
+        Ok(self.owner.rules.judge(&self.kept.spec, candidate, &present, self.now))
+    }
+
+    fn put(
+        &mut self,
+        record: &Record,
+        rank: Rank,
+        present: Option<(Rank, Size)>,
+    ) -> rusqlite::Result<()> {
+        let (row, hash) = (self.kept.row, KeyHash::of(&record.key));
+        if let Some(present) = present {
+            self.delta.leave(self.tx, row, hash, present)?;
+        }
+        self.delta.enter(self.tx, row, hash, (rank, record.size()))?;
+        let author = match &record.author {
+            Author::Signed { key, signature } => [&key.as_bytes()[..], &signature[..]].concat(),
+            Author::Unproven(_) => Vec::new(),
+        };
+        let mut put = self.tx.prepare_cached(schema::PUT_RECORD)?;
+        put.execute(params![
+            row,
+            &*record.key,
+            hash.0,
+            rank.time.bits().cast_signed(),
+            rank.writer.as_u128().to_be_bytes(),
+            rank.digest.0,
+            record.value.is_none(),
+            self.delta.seq.cast_signed(),
+            author,
+            record.value.as_deref().unwrap_or_default(),
+        ])?;
+        Ok(())
+    }
+}
+
+/// What a record that is there counts for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    bytes: u64,
+    is_deletion: bool,
+}
+
+/// The rank of a key's record, and what it counts for.
+fn find(tx: &Connection, row: i64, key: &str) -> rusqlite::Result<Option<(Rank, Size)>> {
+    let mut select = tx.prepare_cached(schema::SELECT_RANK)?;
+    let found = select.query_row(params![row, key], rows::rank).optional()?;
+    Ok(found.map(|(rank, is_deletion, len)| {
+        (rank, Size { bytes: key.len() as u64 + len, is_deletion })
+    }))
+}
+
+impl Delta {
+    fn of(kept: &Kept) -> Self {
+        Self { seq: kept.seq, total: kept.total, ..Self::default() }
+    }
+
+    /// What a writer has in the space by now.
+    fn usage(&mut self, tx: &Connection, row: i64, writer: NodeId) -> rusqlite::Result<Amount> {
+        if let Some(amount) = self.usage.get(&writer) {
+            return Ok(*amount);
+        }
+        let mut select = tx.prepare_cached(schema::SELECT_USAGE)?;
+        let id = writer.as_u128().to_be_bytes();
+        let found = select.query_row(params![row, id], |row| rows::amount(row, 0)).optional()?;
+        let amount = found.unwrap_or_default();
+        self.usage.insert(writer, amount);
+        Ok(amount)
+    }
+
+    fn leave(
+        &mut self,
+        tx: &Connection,
+        row: i64,
+        hash: KeyHash,
+        (rank, size): (Rank, Size),
+    ) -> rusqlite::Result<()> {
+        let gone = Amount::one(size.bytes);
+        let usage = self.usage(tx, row, rank.writer)?.minus(gone);
+        self.usage.insert(rank.writer, usage);
+        self.total = self.total.minus(gone);
+        self.gone.push((hash, rank.digest));
+        Ok(())
+    }
+
+    fn enter(
+        &mut self,
+        tx: &Connection,
+        row: i64,
+        hash: KeyHash,
+        (rank, bytes): (Rank, u64),
+    ) -> rusqlite::Result<()> {
+        let come = Amount::one(bytes);
+        let usage = self.usage(tx, row, rank.writer)?.plus(come);
+        self.usage.insert(rank.writer, usage);
+        self.total = self.total.plus(come);
+        self.come.push((hash, rank.digest));
+        self.seq += 1;
+        Ok(())
+    }
+
+    fn save(&self, tx: &Connection, row: i64) -> rusqlite::Result<()> {
+        tx.prepare_cached(schema::SET_SEQ)?.execute(params![row, self.seq.cast_signed()])?;
+        for (writer, amount) in &self.usage {
+            let writer = writer.as_u128().to_be_bytes();
+            let Amount { records, bytes } = *amount;
+            if records == 0 {
+                tx.prepare_cached(schema::DELETE_USAGE)?.execute(params![row, writer])?;
+            } else {
+                let numbers = (records.cast_signed(), bytes.cast_signed());
+                let mut put = tx.prepare_cached(schema::PUT_USAGE)?;
+                put.execute(params![row, writer, numbers.0, numbers.1])?;
+            }
+        }
+        Ok(())
+    }
+}

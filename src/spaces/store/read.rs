@@ -1,0 +1,337 @@
+//! Reading: for those who use a space, and for other nodes.
+
+use bytes::Bytes;
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{Store, rows, schema};
+use crate::{
+    ids::NodeId,
+    spaces::{
+        hlc::Hlc,
+        name::SpaceId,
+        reconcile::{Item, Listing, MAX_ITEMS, OwnItem, Range},
+        record::{Digest, KeyHash, Record},
+        summary::{Node, Sum, sums_of_parts},
+    },
+    store::StoreError,
+};
+
+/// About how much is sent of records at a time, in bytes.
+pub const PIECE_BYTES: usize = 256 * 1024;
+
+/// The most records of one page.
+const MAX_PAGE: usize = 1000;
+
+/// About how many bytes a page has at most; a page has at least one record.
+const PAGE_BYTES: u64 = 1 << 20;
+
+/// A key and its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: Box<str>,
+    /// The value; `None` if it was deleted.
+    pub value: Option<Bytes>,
+    /// When it was written.
+    pub time: Hlc,
+    /// By whom.
+    pub writer: NodeId,
+    /// Whether that is proven.
+    pub proven: bool,
+    /// The number of the change.
+    pub seq: u64,
+}
+
+/// Some entries.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// In the order that was asked for.
+    pub entries: Vec<Entry>,
+    /// Whether there are more behind the last.
+    pub more: bool,
+    /// For changes: whether some before these may have been forgotten.
+    pub missed: bool,
+}
+
+/// Records on their way to another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parcel {
+    /// As many as there was room for, packed; and for how many of those asked for this is the answer.
+    Records(Vec<u8>, usize),
+    /// The first asked for is too long to be sent at once: how long it is, packed, and which it is.
+    Large(usize, Item),
+}
+
+impl From<(Record, u64)> for Entry {
+    fn from((record, seq): (Record, u64)) -> Self {
+        let writer = record.writer();
+        let proven = writer.is_self_certifying();
+        let Record { key, value, time, .. } = record;
+        Self { key, value, time, writer, proven, seq }
+    }
+}
+
+impl Store {
+    /// The value of a key, with who wrote it and when; nothing if it is not there or was deleted.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub fn get(&self, space: &SpaceId, key: &str) -> Result<Option<Entry>, StoreError> {
+        let Some(kept) = self.spaces.get(space) else { return Ok(None) };
+        let found = self.read(|tx| {
+            let mut select = tx.prepare_cached(schema::SELECT_RECORD)?;
+            select.query_row(params![kept.row, key], rows::record).optional()
+        })?;
+        Ok(found.map(Entry::from).filter(|entry| entry.value.is_some()))
+    }
+
+    /// The entries whose keys begin with a prefix, by key (in the order of its bytes), behind a key.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub fn list(
+        &self,
+        space: &SpaceId,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let Some(kept) = self.spaces.get(space) else { return Ok(Page::default()) };
+        let limit = limit.clamp(1, MAX_PAGE);
+        let from = after.map_or(prefix, |after| prefix.max(after));
+        self.read(|tx| {
+            let mut select = tx.prepare_cached(schema::SELECT_PAGE)?;
+            let mut found = select.query(params![kept.row, from, rows_for(limit)])?;
+            let mut page = Page::default();
+            let mut bytes = 0;
+            while let Some(row) = found.next()? {
+                let entry = Entry::from(rows::record(row)?);
+                if after == Some(&*entry.key) {
+                    continue;
+                }
+                if !entry.key.starts_with(prefix) {
+                    return Ok(page);
+                }
+                bytes += entry.len();
+                if page.is_full(limit, bytes) {
+                    page.more = true;
+                    return Ok(page);
+                }
+                page.entries.push(entry);
+            }
+            Ok(page)
+        })
+    }
+
+    /// What has changed since a change, by number: of each key its latest change, deletions included.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub fn changes(&self, space: &SpaceId, since: u64, limit: usize) -> Result<Page, StoreError> {
+        let Some(kept) = self.spaces.get(space) else { return Ok(Page::default()) };
+        let limit = limit.clamp(1, MAX_PAGE);
+        self.read(|tx| {
+            let mut select = tx.prepare_cached(schema::SELECT_CHANGES)?;
+            let mut found =
+                select.query(params![kept.row, since.cast_signed(), rows_for(limit)])?;
+            let mut page = Page { missed: since < kept.forgotten, ..Page::default() };
+            let mut bytes = 0;
+            while let Some(row) = found.next()? {
+                let entry = Entry::from(rows::record(row)?);
+                bytes += entry.len();
+                if page.is_full(limit, bytes) {
+                    page.more = true;
+                    return Ok(page);
+                }
+                page.entries.push(entry);
+            }
+            Ok(page)
+        })
+    }
+
+    /// The sums of the parts of ranges.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub fn sums(&self, space: &SpaceId, nodes: &[Node]) -> Result<Vec<Vec<Sum>>, StoreError> {
+        nodes.iter().map(|node| self.sums_of(space, *node)).collect()
+    }
+
+    fn sums_of(&self, space: &SpaceId, node: Node) -> Result<Vec<Sum>, StoreError> {
+        let Some(kept) = self.spaces.get(space) else {
+            return Ok(node.parts().map(|_| Sum::default()).collect());
+        };
+        let known: Option<Vec<Sum>> = node.parts().map(|part| kept.summary.get(part)).collect();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        // A range that the summary does not divide holds few records.
+        let (first, last) = node.bounds();
+        self.read(|tx| {
+            let mut select = tx.prepare_cached(schema::SELECT_ITEMS)?;
+            let found = select.query_map(params![kept.row, first.0, last.0, -1], |row| {
+                Ok((KeyHash(row.get(0)?), Digest(row.get(2)?)))
+            })?;
+            let records = found.collect::<rusqlite::Result<Vec<_>>>()?;
+            Ok(sums_of_parts(node, records.into_iter()))
+        })
+    }
+
+    /// What is in ranges, for as many of them as there is room for in one answer.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub fn items(
+        &self,
+        space: &SpaceId,
+        ranges: &[Range],
+    ) -> Result<Vec<Listing<Item>>, StoreError> {
+        let mut listings = Vec::new();
+        let mut room = MAX_ITEMS;
+        let Some(kept) = self.spaces.get(space) else {
+            let empty = Listing { items: Vec::new(), is_whole: true };
+            return Ok(vec![empty; ranges.len()]);
+        };
+        for range in ranges {
+            if room == 0 {
+                break;
+            }
+            let (first, last) = (range.from, range.last());
+            let items = self.read(|tx| {
+                let mut select = tx.prepare_cached(schema::SELECT_ITEMS)?;
+                let limit = i64::try_from(room + 1).unwrap_or(i64::MAX);
+                let found =
+                    select.query_map(params![kept.row, first.0, last.0, limit], rows::item)?;
+                found.collect::<rusqlite::Result<Vec<_>>>()
+            })?;
+            let is_whole = items.len() <= room;
+            let items: Vec<_> = items.into_iter().take(room).collect();
+            room -= items.len();
+            listings.push(Listing { items, is_whole });
+        }
+        Ok(listings)
+    }
+
+    /// The same with which of them this node wrote, which only who was away has to know.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub fn own_items(
+        &self,
+        space: &SpaceId,
+        ranges: &[Range],
+        with_writers: bool,
+    ) -> Result<Vec<Listing<OwnItem>>, StoreError> {
+        let mut listings = Vec::new();
+        for Listing { items, is_whole } in self.items(space, ranges)? {
+            let mut own = Vec::with_capacity(items.len());
+            for item in items {
+                let is_own = with_writers
+                    && self
+                        .by_hash(space, &item.hash)?
+                        .is_some_and(|(record, _)| record.writer() == self.owner.id);
+                own.push(OwnItem { item, is_own });
+            }
+            listings.push(Listing { items: own, is_whole });
+        }
+        Ok(listings)
+    }
+
+    /// Records for another node, from the first asked for on.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub fn parcel(&self, space: &SpaceId, hashes: &[KeyHash]) -> Result<Parcel, StoreError> {
+        let mut packed = Vec::new();
+        for (done, hash) in hashes.iter().enumerate() {
+            let Some((record, _)) = self.by_hash(space, hash)? else { continue };
+            let len = record.packed_len();
+            if done == 0 && len > PIECE_BYTES {
+                return Ok(Parcel::Large(len, item_of(space, &record)));
+            }
+            if packed.len() + len > PIECE_BYTES {
+                return Ok(Parcel::Records(packed, done));
+            }
+            record.pack(&mut packed);
+        }
+        Ok(Parcel::Records(packed, hashes.len()))
+    }
+
+    /// A piece of a long record, packed, from a byte on, with its whole length and which it is; nothing
+    /// if there is no such record.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub fn piece(
+        &self,
+        space: &SpaceId,
+        hash: &KeyHash,
+        offset: usize,
+    ) -> Result<Option<(Vec<u8>, usize, Item)>, StoreError> {
+        let Some((record, _)) = self.by_hash(space, hash)? else { return Ok(None) };
+        let mut packed = Vec::with_capacity(record.packed_len());
+        record.pack(&mut packed);
+        let (len, item) = (packed.len(), item_of(space, &record));
+        let piece = packed.into_iter().skip(offset).take(PIECE_BYTES).collect();
+        Ok(Some((piece, len, item)))
+    }
+
+    /// Which of these this node has no record of, or an older one.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub fn lacking(&self, space: &SpaceId, items: &[Item]) -> Result<Vec<KeyHash>, StoreError> {
+        let mut lacking = Vec::new();
+        for item in items {
+            let present = self.by_hash(space, &item.hash)?;
+            let present = present.map(|(record, _)| item_of(space, &record));
+            let is_lacking = present.is_none_or(|present| {
+                item.time > present.time || (item.time == present.time && item.tie != present.tie)
+            });
+            if is_lacking {
+                lacking.push(item.hash);
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// The record whose key has this hash, and the number of its change.
+    pub(super) fn by_hash(
+        &self,
+        space: &SpaceId,
+        hash: &KeyHash,
+    ) -> Result<Option<(Record, u64)>, StoreError> {
+        let Some(kept) = self.spaces.get(space) else { return Ok(None) };
+        self.read(|tx| {
+            let mut select = tx.prepare_cached(schema::SELECT_BY_HASH)?;
+            select.query_row(params![kept.row, hash.0], rows::record).optional()
+        })
+    }
+}
+
+impl Page {
+    fn is_full(&self, limit: usize, bytes: u64) -> bool {
+        self.entries.len() >= limit || (bytes > PAGE_BYTES && !self.entries.is_empty())
+    }
+}
+
+impl Entry {
+    fn len(&self) -> u64 {
+        (self.key.len() + self.value.as_ref().map_or(0, Bytes::len)) as u64
+    }
+}
+
+/// How many rows a page of so many takes: one that is passed over, and one that shows that there are more.
+fn rows_for(limit: usize) -> i64 {
+    i64::try_from(limit + 2).unwrap_or(i64::MAX)
+}
+
+/// A record as it is listed.
+fn item_of(space: &SpaceId, record: &Record) -> Item {
+    Item {
+        hash: KeyHash::of(&record.key),
+        time: record.time,
+        tie: rows::tie(&record.digest(space)),
+        is_deletion: record.value.is_none(),
+    }
+}
