@@ -1,11 +1,11 @@
 //! Writes to the file, on a thread of its own: a disk that takes its time must not hold up peers.
 
-use std::{collections::BTreeSet, thread};
+use std::thread;
 
 use actix::prelude::*;
 use parking_lot::Mutex;
 
-use super::{Close, SaveAddresses, SaveBans, Store, StoreError};
+use super::{Close, SaveAddresses, SaveBans, Store, StoreError, Trouble};
 use crate::{
     actors::{journal::JournalPort, vital::Vital},
     clock::Clock,
@@ -109,27 +109,5 @@ impl Handler<Close> for Keeper {
             self.tell(&closed);
         }
         closed.is_ok()
-    }
-}
-
-/// What has failed since saving last worked.
-#[derive(Debug, Default)]
-struct Trouble {
-    /// The codes of errors that were told: at most as many as there are codes.
-    told: BTreeSet<&'static str>,
-    failed: u64,
-}
-
-impl Trouble {
-    /// Counts a failure. Whether it is the first of its kind.
-    fn is_new(&mut self, code: &'static str) -> bool {
-        self.failed += 1;
-        self.told.insert(code)
-    }
-
-    /// Forgets everything. How many failed, if any did.
-    fn is_over(&mut self) -> Option<u64> {
-        let over = std::mem::take(self);
-        (over.failed > 0).then_some(over.failed)
     }
 }

@@ -31,6 +31,7 @@ mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use std::{fmt, path::Path};
 
@@ -39,6 +40,7 @@ use database::{Database, OpenedDatabase, Synced};
 pub use error::StoreError;
 pub use file::{SetAside, Why};
 pub use messages::{Close, SaveAddresses, SaveBans};
+pub use trouble::Trouble;
 
 use crate::{
     clock::Moment,

@@ -77,6 +77,9 @@ pub enum JoinError {
     /// It could not be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopped,
 }
 
 /// A space, as it is kept.

@@ -58,8 +58,8 @@ pub struct Page {
 pub enum Parcel {
     /// As many as there was room for, packed; and for how many of those asked for this is the answer.
     Records(Vec<u8>, usize),
-    /// The first asked for is too long to be sent at once: how long it is, packed, and which it is.
-    Large(usize, Item),
+    /// The first asked for is too long to be sent at once: how long it is, packed.
+    Large(usize),
 }
 
 impl From<(Record, u64)> for Entry {
@@ -247,7 +247,7 @@ impl Store {
             let Some((record, _)) = self.by_hash(space, hash)? else { continue };
             let len = record.packed_len();
             if done == 0 && len > PIECE_BYTES {
-                return Ok(Parcel::Large(len, item_of(space, &record)));
+                return Ok(Parcel::Large(len));
             }
             if packed.len() + len > PIECE_BYTES {
                 return Ok(Parcel::Records(packed, done));

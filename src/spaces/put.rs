@@ -1,0 +1,54 @@
+//! Handing records to be kept.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use thiserror::Error;
+
+use super::{
+    name::SpaceId,
+    store::{Outcome, Write},
+};
+use crate::{ids::NodeId, store::StoreError};
+
+/// Has records kept: answered when they are.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Outcome>, PutError>")]
+pub(super) struct Put {
+    pub(super) space: SpaceId,
+    pub(super) writes: Vec<Write>,
+    pub(super) source: Source,
+}
+
+/// Where records come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// From this node: others are to be told.
+    Here,
+    /// They were published: others hear of it as this node did.
+    Published(NodeId),
+    /// This node has asked for them: its peers are told that there is something.
+    Sync(NodeId),
+}
+
+/// Why records were not kept; none of them was.
+#[derive(Debug, Clone, Error)]
+pub enum PutError {
+    /// The store could not keep them.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+    /// The node is stopping. What was accepted may have been kept.
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+impl PutError {
+    /// A stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Stopped => "stopped",
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Answers other nodes' questions: one of each node at a time.
+
+use actix::{fut::wrap_future, prelude::*};
+use bytes::Bytes;
+
+use super::Replicator;
+use crate::{
+    Received,
+    ids::NodeId,
+    overlay::Routed,
+    spaces::{
+        admission::Standing,
+        messages::{
+            SpaceAnswer, SpaceAsk, What, hash_of, pack_listings, pack_sums, unpack_hashes,
+            unpack_items, unpack_ranges,
+        },
+        name::SpaceId,
+        reconcile::{MAX_ITEMS, MAX_NODES, MAX_RANGES},
+        store::{Parcel, Store},
+        sync::{Sync, in_millis, told_sums},
+    },
+    store::StoreError,
+};
+
+/// Of so many nodes questions are answered at a time. Sessions are about as many.
+const MAX_ANSWERING: usize = 512;
+
+/// Offers of so many are taken at a time: what comes of them takes room until it is kept.
+const MAX_OFFERS: usize = 16;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy)]
+enum No {
+    NoSuchSpace,
+    Busy,
+    Malformed,
+    Failed,
+}
+
+impl No {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::NoSuchSpace => "no-such-space",
+            Self::Busy => "busy",
+            Self::Malformed => "malformed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl From<StoreError> for No {
+    fn from(error: StoreError) -> Self {
+        tracing::debug!(%error, "a question was not answered");
+        Self::Failed
+    }
+}
+
+impl Replicator {
+    /// Answers a question. What it came with is held until then.
+    fn answer(
+        &mut self,
+        from: NodeId,
+        ask: SpaceAsk,
+        attachment: Bytes,
+        held: impl Sized + 'static,
+        ctx: &mut Context<Self>,
+    ) {
+        let (n, is_offer) = (ask.n, ask.what == What::Offer);
+        let refusal = if !self.members.contains_key(&ask.space) {
+            Some(No::NoSuchSpace)
+        } else if self.answering.len() >= MAX_ANSWERING
+            || (is_offer && self.offers >= MAX_OFFERS)
+            || !self.answering.insert(from)
+        {
+            Some(No::Busy)
+        } else {
+            self.offers += usize::from(is_offer);
+            None
+        };
+        let (link, sync) = (self.link.clone(), self.sync(ask.space, from, ctx));
+        let work = async move {
+            let answered = match refusal {
+                Some(no) => Err(no),
+                None => answer(&sync, ask, attachment).await,
+            };
+            let (mut answer, bytes) = answered.unwrap_or_else(|no| {
+                let refused = Some(no.code().to_owned());
+                (SpaceAnswer { refused, ..SpaceAnswer::default() }, Bytes::new())
+            });
+            answer.n = n;
+            drop(held);
+            // Whoever asked hears nothing then, and asks again.
+            let _refused = link.send(from, &answer, bytes).await;
+        };
+        ctx.spawn(wrap_future::<_, Self>(work).map(move |(), replicator, _| {
+            if refusal.is_none() {
+                replicator.answering.remove(&from);
+                replicator.offers -= usize::from(is_offer);
+            }
+        }));
+    }
+}
+
+impl Handler<Received<SpaceAsk>> for Replicator {
+    type Result = ();
+
+    fn handle(&mut self, received: Received<SpaceAsk>, ctx: &mut Context<Self>) {
+        let (from, ask) = (received.sender(), received.message.clone());
+        self.answer(from, ask, received.attachment.clone(), received, ctx);
+    }
+}
+
+impl Handler<Routed<SpaceAsk>> for Replicator {
+    type Result = ();
+
+    fn handle(&mut self, routed: Routed<SpaceAsk>, ctx: &mut Context<Self>) {
+        let (from, ask) = (routed.from, routed.message.clone());
+        self.answer(from, ask, routed.attachment.clone(), routed, ctx);
+    }
+}
+
+type Answer = (SpaceAnswer, Bytes);
+
+async fn answer(sync: &Sync, ask: SpaceAsk, bytes: Bytes) -> Result<Answer, No> {
+    let space = ask.space;
+    match ask.what {
+        What::Sums { drawn } => {
+            let ranges = unpack_ranges(bytes, MAX_NODES).ok_or(No::Malformed)?;
+            let nodes: Vec<_> = ranges.iter().map(|range| range.node).collect();
+            read(sync, move |store| {
+                let info = store.space(&space).ok_or(No::NoSuchSpace)?;
+                let sums = told_sums(store, &space, &nodes, drawn)?;
+                let in_step = info.in_step.map(in_millis);
+                Ok((SpaceAnswer { in_step, ..SpaceAnswer::default() }, pack_sums(&sums)))
+            })
+            .await
+        }
+        What::Items => {
+            let ranges = unpack_ranges(bytes, MAX_RANGES).ok_or(No::Malformed)?;
+            read(sync, move |store| {
+                let listings = store.items(&space, &ranges)?;
+                Ok((SpaceAnswer::default(), pack_listings(&listings)))
+            })
+            .await
+        }
+        What::Get => {
+            let hashes = unpack_hashes(&bytes, MAX_ITEMS).ok_or(No::Malformed)?;
+            read(sync, move |store| {
+                Ok(match store.parcel(&space, &hashes)? {
+                    Parcel::Records(packed, done) => {
+                        (SpaceAnswer { done: Some(done), ..SpaceAnswer::default() }, packed.into())
+                    }
+                    Parcel::Large(len) => {
+                        (SpaceAnswer { long: Some(len), ..SpaceAnswer::default() }, Bytes::new())
+                    }
+                })
+            })
+            .await
+        }
+        What::Piece { hash, offset } => {
+            let hash = hash_of(&hash).ok_or(No::Malformed)?;
+            read(sync, move |store| {
+                Ok(match store.piece(&space, &hash, offset)? {
+                    None => (SpaceAnswer::default(), Bytes::new()),
+                    Some((piece, len, item)) => {
+                        let (long, tie) = (Some(len), Some(hex::encode(item.tie)));
+                        (SpaceAnswer { long, tie, ..SpaceAnswer::default() }, piece.into())
+                    }
+                })
+            })
+            .await
+        }
+        What::Offer => {
+            let items = unpack_items(bytes, MAX_ITEMS).ok_or(No::Malformed)?;
+            let done = sync.take_offer(items).await.or(Err(No::Failed))?;
+            Ok((SpaceAnswer { done: Some(done), ..SpaceAnswer::default() }, Bytes::new()))
+        }
+        What::Done => in_step(sync, space).await,
+    }
+}
+
+/// The asking side says that both have the same now. A node that was away for too long has to ask itself.
+async fn in_step(sync: &Sync, space: SpaceId) -> Result<Answer, No> {
+    let now = sync.clock.now();
+    read(sync, move |store| {
+        if !matches!(store.standing(&space, now), Standing::Away(_)) {
+            store.set_in_step(&space, now)?;
+        }
+        Ok((SpaceAnswer::default(), Bytes::new()))
+    })
+    .await
+}
+
+async fn read(
+    sync: &Sync,
+    read: impl FnOnce(&mut Store) -> Result<Answer, No> + Send + 'static,
+) -> Result<Answer, No> {
+    sync.keeper.call(read).await.unwrap_or(Err(No::Failed))
+}

@@ -1,0 +1,184 @@
+//! What is to be written, in batches.
+
+use std::collections::BTreeMap;
+
+use actix::{fut::wrap_future, prelude::*};
+use tokio::sync::oneshot;
+
+use super::{Put, Replicator, Source};
+use crate::{
+    overlay::Published,
+    proto::journal::{Decision, Kind},
+    spaces::{
+        messages::SpaceChange,
+        name::SpaceId,
+        put::PutError,
+        store::{Outcome, Store, Write},
+    },
+    store::StoreError,
+};
+
+/// The most records that are written in one transaction. More gain little, and make the first wait.
+pub(in crate::spaces) const MAX_BATCH: usize = 256;
+
+/// About the most bytes.
+const MAX_BATCH_BYTES: u64 = 4 << 20;
+
+type Answer = oneshot::Sender<Result<Vec<Outcome>, PutError>>;
+
+/// Something to be written, and who waits for it.
+pub(super) struct Queued {
+    pub(super) put: Put,
+    pub(super) answer: Option<Answer>,
+    /// Its place among what was published and is not handled yet.
+    pub(super) _place: Option<Published<SpaceChange>>,
+}
+
+/// One of a batch: of which space and source, so many writes, and who waits.
+struct Waiting {
+    space: SpaceId,
+    source: Source,
+    writes: usize,
+    answer: Option<Answer>,
+}
+
+/// What was written, and what each space is like now.
+type Committed = (Vec<Outcome>, BTreeMap<SpaceId, (u64, [u8; 8])>);
+
+impl Replicator {
+    pub(super) fn enqueue(&mut self, queued: Queued, ctx: &mut Context<Self>) {
+        self.queue.push_back(queued);
+        self.commit(ctx);
+    }
+
+    /// Writes what has gathered, unless something is being written.
+    fn commit(&mut self, ctx: &mut Context<Self>) {
+        if self.is_committing || self.queue.is_empty() {
+            return;
+        }
+        self.is_committing = true;
+        let (mut writes, mut waiting, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while writes.len() < MAX_BATCH
+            && bytes < MAX_BATCH_BYTES
+            && let Some(Queued { put, answer, .. }) = self.queue.pop_front()
+        {
+            let Put { space, writes: some, source } = put;
+            bytes += some.iter().map(len).sum::<u64>();
+            waiting.push(Waiting { space, source, writes: some.len(), answer });
+            writes.extend(some.into_iter().map(|write| (space, write)));
+        }
+        let (keeper, now) = (self.keeper.clone(), self.now());
+        let commit = async move { keeper.call(move |store| write(store, writes, now)).await };
+        ctx.spawn(wrap_future::<_, Self>(commit).map(move |committed, replicator, ctx| {
+            replicator.is_committing = false;
+            replicator.committed(committed.ok(), waiting);
+            replicator.commit(ctx);
+            replicator.work(ctx);
+        }));
+    }
+
+    fn committed(
+        &mut self,
+        committed: Option<Result<Committed, StoreError>>,
+        waiting: Vec<Waiting>,
+    ) {
+        let failure = match committed {
+            Some(Ok((outcomes, now_so))) => {
+                if let Some(failed) = self.trouble.is_over() {
+                    let note = Decision::new(self.now(), Kind::StoreRecovered, "saved");
+                    self.overlay.node().note(note.detail(format!("{failed} writes had failed")));
+                }
+                return self.spread(outcomes, now_so, waiting);
+            }
+            Some(Err(error)) => {
+                self.failed(&error);
+                PutError::Store(error.into())
+            }
+            None => PutError::Stopped,
+        };
+        for answer in waiting.into_iter().filter_map(|waiting| waiting.answer) {
+            // Whoever waited may have lost interest.
+            let _gone = answer.send(Err(failure.clone()));
+        }
+    }
+
+    /// Tells everybody what is written.
+    fn spread(
+        &mut self,
+        outcomes: Vec<Outcome>,
+        now_so: BTreeMap<SpaceId, (u64, [u8; 8])>,
+        waiting: Vec<Waiting>,
+    ) {
+        for (space, (seq, root)) in now_so {
+            if let Some(member) = self.members.get_mut(&space) {
+                member.root = root;
+                member.latest.send_if_modified(|latest| std::mem::replace(latest, seq) != seq);
+            }
+        }
+        let mut outcomes = outcomes.into_iter();
+        for Waiting { space, source, writes, answer } in waiting {
+            let some: Vec<Outcome> = outcomes.by_ref().take(writes).collect();
+            self.pass_on(space, source, &some);
+            if let Some(answer) = answer {
+                let _gone = answer.send(Ok(some));
+            }
+        }
+    }
+
+    fn pass_on(&mut self, space: SpaceId, source: Source, outcomes: &[Outcome]) {
+        let now = self.now();
+        for outcome in outcomes {
+            if let (Outcome::Refused(refusal), Source::Published(from) | Source::Sync(from)) =
+                (outcome, source)
+            {
+                let note = Decision::new(now, Kind::Dropped, refusal.code()).peer(from);
+                self.note(note.detail(format!("a record of the space {space}: {refusal}")));
+            }
+        }
+        let Some(member) = self.members.get_mut(&space) else { return };
+        for outcome in outcomes {
+            let Outcome::Taken(taken) = outcome else { continue };
+            match source {
+                Source::Here => {
+                    if !member.outgoing.add(&taken.record) {
+                        member.schedule.learnt(now, None);
+                    }
+                }
+                Source::Sync(from) => member.schedule.learnt(now, Some(from)),
+                Source::Published(_) => {}
+            }
+        }
+    }
+}
+
+impl Handler<Put> for Replicator {
+    type Result = ResponseFuture<Result<Vec<Outcome>, PutError>>;
+
+    fn handle(&mut self, put: Put, ctx: &mut Context<Self>) -> Self::Result {
+        let (answer, answered) = oneshot::channel();
+        self.enqueue(Queued { put, answer: Some(answer), _place: None }, ctx);
+        Box::pin(async { answered.await.unwrap_or(Err(PutError::Stopped)) })
+    }
+}
+
+fn write(
+    store: &mut Store,
+    writes: Vec<(SpaceId, Write)>,
+    now: crate::clock::Moment,
+) -> Result<Committed, StoreError> {
+    let mut spaces: Vec<SpaceId> = writes.iter().map(|(space, _)| *space).collect();
+    spaces.dedup();
+    let outcomes = store.commit(writes, now)?;
+    let state = |space| store.space(&space).map(|info| (space, (info.seq, info.root)));
+    Ok((outcomes, spaces.into_iter().filter_map(state).collect()))
+}
+
+/// About how many bytes are to be written.
+fn len(write: &Write) -> u64 {
+    match write {
+        Write::Own { key, value } | Write::Plain { key, value, .. } => {
+            (key.len() + value.as_ref().map_or(0, bytes::Bytes::len)) as u64
+        }
+        Write::Other(record) => record.size(),
+    }
+}

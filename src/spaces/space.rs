@@ -1,0 +1,236 @@
+//! One space, as programs use it.
+
+use bytes::Bytes;
+use tokio::sync::{SemaphorePermit, watch};
+
+use super::{
+    Spaces,
+    error::SpaceError,
+    hlc::Hlc,
+    lines::Line,
+    name::{SpaceId, SpaceSpec},
+    put::{Put, Source},
+    store::{Entry, Outcome, Page, SpaceInfo, Taken, Write},
+    watch::Watch,
+};
+use crate::ids::NodeId;
+
+/// What may be on its way to be written, in KiB: more waits.
+pub(super) const WRITE_ROOM: usize = 16 * 1024;
+
+/// How many lines of an import are written at once.
+const IMPORT_BATCH: usize = 256;
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// When.
+    pub time: Hlc,
+    /// The number of the change on this node: [`Space::watch`] goes on behind it.
+    pub seq: u64,
+}
+
+/// What came of an import.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Lines whose entries were written.
+    pub written: usize,
+    /// Lines whose entries had that value already.
+    pub unchanged: usize,
+}
+
+/// A space that this node is in. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Space {
+    spaces: Spaces,
+    id: SpaceId,
+    spec: SpaceSpec,
+    latest: watch::Receiver<u64>,
+}
+
+impl Space {
+    pub(super) fn new(spaces: &Spaces, spec: SpaceSpec, latest: watch::Receiver<u64>) -> Self {
+        Self { spaces: spaces.clone(), id: spec.id(), spec, latest }
+    }
+
+    /// Its name and its writers.
+    #[must_use]
+    pub const fn spec(&self) -> &SpaceSpec {
+        &self.spec
+    }
+
+    /// Gives a key a value. When it returns well, the value is on the disk; it is also on its way to
+    /// others. Waits while 16 MiB of other writes wait.
+    ///
+    /// # Errors
+    /// It was not written, and why.
+    pub async fn set(&self, key: &str, value: impl Into<Bytes>) -> Result<Version, SpaceError> {
+        let own = Write::Own { key: key.into(), value: Some(value.into()) };
+        let written = self.write(vec![own]).await?.pop();
+        written.flatten().ok_or(SpaceError::NoSuchSpace)
+    }
+
+    /// Deletes a key, everywhere. Nothing was written if it was not there.
+    ///
+    /// # Errors
+    /// It was not deleted, and why.
+    pub async fn delete(&self, key: &str) -> Result<Option<Version>, SpaceError> {
+        let own = Write::Own { key: key.into(), value: None };
+        Ok(self.write(vec![own]).await?.pop().flatten())
+    }
+
+    /// Gives a key a value in the name of a node that has told it to this one and cannot sign. Nothing
+    /// was written if the space has been left.
+    ///
+    /// # Errors
+    /// It was not written, and why.
+    pub async fn set_for(
+        &self,
+        writer: NodeId,
+        key: &str,
+        value: Option<Bytes>,
+    ) -> Result<Option<Version>, SpaceError> {
+        let plain = Write::Plain { writer, key: key.into(), value };
+        Ok(self.write(vec![plain]).await?.pop().flatten())
+    }
+
+    /// The value of a key, with who wrote it and when; nothing if it is not there.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn get(&self, key: &str) -> Result<Option<Entry>, SpaceError> {
+        let (id, key) = (self.id, key.to_owned());
+        Ok(self.spaces.inner.keeper.call(move |store| store.get(&id, &key)).await??)
+    }
+
+    /// The entries whose keys begin with a prefix, in the order of the keys' bytes, behind a key: at most
+    /// so many, 1,000 and about 1 MiB.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, SpaceError> {
+        let (id, prefix, after) = (self.id, prefix.to_owned(), after.map(str::to_owned));
+        let list = self
+            .spaces
+            .inner
+            .keeper
+            .call(move |store| store.list(&id, &prefix, after.as_deref(), limit));
+        Ok(list.await??)
+    }
+
+    /// What changes from now on; or what has changed since a change, by its number, and then what
+    /// changes.
+    #[must_use]
+    pub fn watch(&self, since: Option<u64>) -> Watch {
+        Watch::new(self.spaces.inner.keeper.clone(), self.id, self.latest.clone(), since)
+    }
+
+    /// What is known of the space.
+    ///
+    /// # Errors
+    /// It has been left and forgotten.
+    pub async fn info(&self) -> Result<SpaceInfo, SpaceError> {
+        let id = self.id;
+        let info = self.spaces.inner.keeper.call(move |store| store.space(&id)).await?;
+        info.ok_or(SpaceError::NoSuchSpace)
+    }
+
+    /// The next JSON lines of an export, behind a key, and the last key of them; nothing at the end. Each
+    /// is one [`Line`].
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn export(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<Option<(String, String)>, SpaceError> {
+        let page = self.list(prefix, after, usize::MAX).await?;
+        let Some(last) = page.entries.last().map(|entry| entry.key.to_string()) else {
+            return Ok(None);
+        };
+        let mut text = String::new();
+        for entry in &page.entries {
+            text.push_str(&serde_json::to_string(&Line::from(entry)).unwrap_or_default());
+            text.push('\n');
+        }
+        Ok(Some((text, last)))
+    }
+
+    /// Writes the entries of some JSON lines, each a [`Line`], as this node's own. Those whose value is
+    /// there already are left as they are; empty lines are passed over. The number of the first line is
+    /// for errors.
+    ///
+    /// # Errors
+    /// A line is none, or was refused: what stood before it was written, what follows was not.
+    pub async fn import(&self, text: &str, first: usize) -> Result<Imported, SpaceError> {
+        let mut imported = Imported::default();
+        let lines: Vec<(usize, &str)> =
+            text.lines().enumerate().map(|(n, line)| (first + n, line)).collect();
+        for some in lines.chunks(IMPORT_BATCH) {
+            let mut writes = Vec::new();
+            let mut failed = None;
+            for (line, text) in some.iter().filter(|(_, text)| !text.trim().is_empty()) {
+                let bad = |why: String| SpaceError::Line { line: *line, why };
+                let entry = serde_json::from_str::<Line>(text).map_err(|e| bad(e.to_string()));
+                let entry = entry.and_then(|entry| {
+                    let value = entry.value.bytes().map_err(|error| bad(error.to_string()))?;
+                    Ok((entry.key, value))
+                });
+                match entry {
+                    Ok((key, value)) => {
+                        let present = self.get(&key).await?;
+                        if present.is_some_and(|entry| entry.value.as_ref() == Some(&value)) {
+                            imported.unchanged += 1;
+                        } else {
+                            writes.push(Write::Own { key: key.into(), value: Some(value) });
+                        }
+                    }
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+            }
+            imported.written += self.write(writes).await?.len();
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(imported)
+    }
+
+    /// Writes together. None for what had nothing to do.
+    async fn write(&self, writes: Vec<Write>) -> Result<Vec<Option<Version>>, SpaceError> {
+        if writes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _room = self.room(&writes).await?;
+        let put = Put { space: self.id, writes, source: Source::Here };
+        let outcomes = self.spaces.inner.replicator.send(put).await;
+        let outcomes = outcomes.or(Err(SpaceError::Stopped))??;
+        let version = |outcome| match outcome {
+            Outcome::Taken(Taken { record, seq }) => Ok(Some(Version { time: record.time, seq })),
+            Outcome::Old => Ok(None),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+        };
+        outcomes.into_iter().map(version).collect()
+    }
+
+    async fn room(&self, writes: &[Write]) -> Result<SemaphorePermit<'_>, SpaceError> {
+        let len = |write: &Write| match write {
+            Write::Own { key, value } | Write::Plain { key, value, .. } => {
+                key.len() + value.as_ref().map_or(0, Bytes::len)
+            }
+            Write::Other(record) => record.packed_len(),
+        };
+        let kib: usize = writes.iter().map(|write| 1 + len(write) / 1024).sum();
+        let kib = u32::try_from(kib.min(WRITE_ROOM)).unwrap_or(u32::MAX);
+        self.spaces.inner.room.acquire_many(kib).await.or(Err(SpaceError::Stopped))
+    }
+}

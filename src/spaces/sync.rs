@@ -1,0 +1,294 @@
+//! One node's work to have what another has, and to have it take what it lacks: the shell of
+//! [`Reconciler`].
+
+use std::time::Duration;
+
+use actix::{MailboxError, Recipient};
+use bytes::Bytes;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use thiserror::Error;
+
+use super::{
+    admission::{Rules, Standing},
+    keeper::{Closed, Keeper},
+    link::{AskError, Link},
+    messages::{
+        SpaceAnswer, What, pack_hashes, pack_items, pack_ranges, unpack_listings, unpack_sums,
+    },
+    name::SpaceId,
+    put::{Put, PutError, Source},
+    reconcile::{Fault, Item, Range, Reconciler, Step, Terms, ToldSum},
+    record::{KeyHash, MAX_PACKED, Record, RecordError},
+    store::{Outcome, PIECE_BYTES, Store, Write},
+    summary::Node,
+};
+use crate::{
+    clock::{Clock, Moment},
+    ids::NodeId,
+    store::StoreError,
+};
+
+/// How many records are offered at once.
+const OFFERED: usize = 256;
+
+/// The longest that getting what was offered may take before it is answered how far that came.
+const OFFER_TIME: Duration = Duration::from_secs(10);
+
+/// Why two nodes' records did not come together.
+#[derive(Debug, Error)]
+pub(super) enum SyncError {
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error("an answer is malformed")]
+    Malformed,
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Put(#[from] PutError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("this node is stopping")]
+    Stopped,
+}
+
+impl SyncError {
+    /// Whether the other side has broken the protocol.
+    pub(super) const fn is_fault(&self) -> bool {
+        matches!(self, Self::Fault(_) | Self::Malformed | Self::Record(_))
+    }
+}
+
+impl From<Closed> for SyncError {
+    fn from(_: Closed) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<MailboxError> for SyncError {
+    fn from(_: MailboxError) -> Self {
+        Self::Stopped
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Report {
+    /// Records that were taken.
+    pub(super) taken: usize,
+    /// Records that came and were refused.
+    pub(super) refused: usize,
+    /// Records that the other side was offered.
+    pub(super) offered: usize,
+    /// Records that were forgotten, since this node had been away.
+    pub(super) forgotten: usize,
+}
+
+/// With whom, about what.
+#[derive(Debug, Clone)]
+pub(super) struct Sync {
+    pub(super) keeper: Keeper,
+    pub(super) link: Link,
+    pub(super) puts: Recipient<Put>,
+    pub(super) clock: Clock,
+    pub(super) space: SpaceId,
+    pub(super) node: NodeId,
+    pub(super) rules: Rules,
+}
+
+impl Sync {
+    /// Brings both together. When it returns well, this node has all that the other had when it began.
+    pub(super) async fn run(&self, mut rng: ChaCha8Rng) -> Result<Report, SyncError> {
+        let space = self.space;
+        let info = self.store(move |store| store.space(&space)).await?;
+        let in_step = info.and_then(|info| info.in_step).map(in_millis);
+        let now = self.clock.now();
+        let mine = Standing::of(in_step.map(from_millis), &self.rules, now);
+        let drawn = rng.random();
+        let root = What::Sums { drawn };
+        let ranges = pack_ranges(&[Range::whole(Node::ROOT)]);
+        let (answer, sums) = self.link.ask(self.node, (space, root, in_step), ranges).await?;
+        let theirs = Standing::of(answer.in_step.map(from_millis), &self.rules, now);
+        let mut machine = Reconciler::new(Terms { mine, theirs, rules: self.rules, now });
+        let mut first = Some(sums);
+        let mut report = Report::default();
+        loop {
+            match machine.next() {
+                Step::Sums(nodes) => {
+                    let theirs = match first.take() {
+                        Some(sums) => sums,
+                        None => self.sums(&nodes, drawn).await?,
+                    };
+                    let theirs = unpack_sums(theirs).ok_or(SyncError::Malformed)?;
+                    let asked = nodes.clone();
+                    let mine = move |store: &mut Store| told_sums(store, &space, &asked, drawn);
+                    let mine = self.store(mine).await??;
+                    machine.sums(&nodes, &mine, &theirs)?;
+                }
+                Step::Items(ranges) => {
+                    let (_, theirs) = self.ask(What::Items, pack_ranges(&ranges)).await?;
+                    let theirs = unpack_listings(theirs).ok_or(SyncError::Malformed)?;
+                    let is_away = matches!(mine, Standing::Away(_));
+                    let asked = ranges.clone();
+                    let own = self.store(move |store| store.own_items(&space, &asked, is_away));
+                    machine.items(&ranges, &own.await??, &theirs)?;
+                }
+                Step::Get(hashes) => {
+                    let got = self.get(&hashes, None).await?;
+                    report.taken += got.taken;
+                    report.refused += got.refused;
+                    machine.got(hashes.len().saturating_sub(got.taken + got.refused + got.old))?;
+                }
+                Step::Offer(items) => report.offered += self.offer(&items).await?,
+                Step::Forget(hashes) => {
+                    report.forgotten +=
+                        self.store(move |store| store.forget(&space, &hashes)).await??;
+                }
+                Step::Done => break,
+            }
+        }
+        self.store(move |store| store.set_in_step(&space, now)).await??;
+        self.ask(What::Done, Bytes::new()).await?;
+        Ok(report)
+    }
+
+    /// Gets records, and has them kept, until a moment if there is one.
+    pub(super) async fn get(
+        &self,
+        hashes: &[KeyHash],
+        until: Option<Moment>,
+    ) -> Result<Got, SyncError> {
+        let (mut left, mut got) = (hashes, Got::default());
+        while !left.is_empty() && until.is_none_or(|until| self.clock.now() < until) {
+            let (answer, packed) = self.ask(What::Get, pack_hashes(left)).await?;
+            let (records, done) = match (answer.long, answer.done) {
+                (Some(len), _) => {
+                    let Some(hash) = left.first() else { break };
+                    let packed = self.pieces(*hash, len).await?;
+                    (packed.map_or(Ok(Vec::new()), Record::unpack_all)?, 1)
+                }
+                (None, Some(done)) => (Record::unpack_all(packed)?, done),
+                (None, None) => return Err(SyncError::Malformed),
+            };
+            let (asked, rest) = left.split_at_checked(done).ok_or(SyncError::Malformed)?;
+            let is_asked = |record: &Record| asked.contains(&KeyHash::of(&record.key));
+            if asked.is_empty() || records.len() > asked.len() || !records.iter().all(is_asked) {
+                return Err(SyncError::Malformed);
+            }
+            left = rest;
+            got.count(&self.put(records).await?);
+        }
+        got.done = hashes.len() - left.len();
+        Ok(got)
+    }
+
+    /// Gets a long record, packed. None if it is not there any more, or is another by now.
+    async fn pieces(&self, hash: KeyHash, len: usize) -> Result<Option<Bytes>, SyncError> {
+        if len > MAX_PACKED {
+            return Err(SyncError::Malformed);
+        }
+        let (mut packed, mut tie) = (Vec::new(), None);
+        while packed.len() < len {
+            let piece = What::Piece { hash: hex::encode(hash.0), offset: packed.len() };
+            let (answer, bytes) = self.ask(piece, Bytes::new()).await?;
+            let is_same =
+                answer.long == Some(len) && tie.get_or_insert(answer.tie.clone()) == &answer.tie;
+            if !is_same {
+                return Ok(None);
+            }
+            if bytes.is_empty() || bytes.len() > PIECE_BYTES || packed.len() + bytes.len() > len {
+                return Err(SyncError::Malformed);
+            }
+            packed.extend_from_slice(&bytes);
+        }
+        Ok(Some(packed.into()))
+    }
+
+    async fn put(&self, records: Vec<Record>) -> Result<Vec<Outcome>, SyncError> {
+        let writes = records.into_iter().map(Write::Other).collect();
+        let put = Put { space: self.space, writes, source: Source::Sync(self.node) };
+        Ok(self.puts.send(put).await??)
+    }
+
+    /// Offers records until the other side has looked at all. How many those were.
+    async fn offer(&self, items: &[Item]) -> Result<usize, SyncError> {
+        let mut left = items;
+        while !left.is_empty() {
+            let (some, _) = left.split_at(OFFERED.min(left.len()));
+            let (answer, _) = self.ask(What::Offer, pack_items(some)).await?;
+            let done = answer.done.filter(|done| (1..=some.len()).contains(done));
+            left = left.get(done.ok_or(SyncError::Malformed)?..).unwrap_or_default();
+        }
+        Ok(items.len())
+    }
+
+    /// Gets what was offered and is lacking, for a while. Of how many items it is seen to.
+    pub(super) async fn take_offer(&self, items: Vec<Item>) -> Result<usize, SyncError> {
+        let (space, n) = (self.space, items.len());
+        let offered: Vec<KeyHash> = items.iter().map(|item| item.hash).collect();
+        let lacking = self.store(move |store| store.lacking(&space, &items)).await??;
+        let got = self.get(&lacking, Some(self.clock.now() + OFFER_TIME)).await?;
+        let next = lacking.get(got.done);
+        let seen_to = next.and_then(|next| offered.iter().position(|hash| hash == next));
+        Ok(seen_to.unwrap_or(n))
+    }
+
+    async fn sums(&self, nodes: &[Node], drawn: u32) -> Result<Bytes, SyncError> {
+        let ranges: Vec<Range> = nodes.iter().copied().map(Range::whole).collect();
+        Ok(self.ask(What::Sums { drawn }, pack_ranges(&ranges)).await?.1)
+    }
+
+    async fn ask(&self, what: What, bytes: Bytes) -> Result<(SpaceAnswer, Bytes), SyncError> {
+        Ok(self.link.ask(self.node, (self.space, what, None), bytes).await?)
+    }
+
+    async fn store<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Store) -> R + Send + 'static,
+    ) -> Result<R, SyncError> {
+        Ok(self.keeper.call(job).await?)
+    }
+}
+
+/// What came of records that were got.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Got {
+    taken: usize,
+    old: usize,
+    refused: usize,
+    /// Of how many of those asked for this is.
+    done: usize,
+}
+
+impl Got {
+    fn count(&mut self, outcomes: &[Outcome]) {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Taken(_) => self.taken += 1,
+                Outcome::Old => self.old += 1,
+                Outcome::Refused(_) => self.refused += 1,
+            }
+        }
+    }
+}
+
+/// The sums of ranges as they are told.
+pub(super) fn told_sums(
+    store: &Store,
+    space: &SpaceId,
+    nodes: &[Node],
+    drawn: u32,
+) -> Result<Vec<Vec<ToldSum>>, StoreError> {
+    let sums = store.sums(space, nodes)?;
+    Ok(sums.iter().map(|parts| parts.iter().map(|sum| ToldSum::of(sum, drawn)).collect()).collect())
+}
+
+pub(super) fn in_millis(moment: Moment) -> u64 {
+    u64::try_from(moment.since_epoch().as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn from_millis(millis: u64) -> Moment {
+    Moment::after(Duration::from_millis(millis))
+}
