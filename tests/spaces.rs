@@ -1,5 +1,10 @@
 //! Shared data, over whole networks in memory.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may panic, and says what it measured"
+)]
 
 use std::time::Duration;
 

@@ -42,27 +42,45 @@ fn assert_absent(dir: &str, words: &[&str], except: &[&str], why: &str) {
     }
 }
 
+const IMPURE: [&str; 16] = [
+    "actix",
+    "tokio::",
+    "std::net::Tcp",
+    "std::fs",
+    "std::thread",
+    "Instant",
+    "SystemTime",
+    "HashMap",
+    "HashSet",
+    "rand::rng",
+    "rand::random",
+    "thread_rng",
+    "crate::actors",
+    "crate::transport",
+    "crate::node",
+    "crate::sim",
+];
+
 #[test]
 fn the_machines_know_no_actors_no_sockets_no_clock_and_no_entropy() {
-    let words = [
-        "actix",
-        "tokio::",
-        "std::net::Tcp",
-        "std::fs",
-        "std::thread",
-        "Instant",
-        "SystemTime",
-        "HashMap",
-        "HashSet",
-        "rand::rng",
-        "rand::random",
-        "thread_rng",
-        "crate::actors",
-        "crate::transport",
-        "crate::node",
-        "crate::sim",
+    assert_absent("src/proto", &IMPURE, &[], "machines are pure (src/proto/mod.rs)");
+    let shells = [
+        "spaces/mod.rs",
+        "spaces/classic.rs",
+        "spaces/keeper.rs",
+        "spaces/link.rs",
+        "spaces/put.rs",
+        "spaces/space.rs",
+        "spaces/sync.rs",
+        "spaces/watch.rs",
+        "replicator/mod.rs",
+        "replicator/answering.rs",
+        "replicator/commits.rs",
+        "replicator/network.rs",
+        "replicator/publishing.rs",
+        "store/tests.rs",
     ];
-    assert_absent("src/proto", &words, &[], "machines are pure (src/proto/mod.rs)");
+    assert_absent("src/spaces", &IMPURE, &shells, "what decides is pure (src/spaces/mod.rs)");
 }
 
 #[test]
@@ -73,7 +91,7 @@ fn the_wire_knows_no_actors_and_no_sockets() {
 
 #[test]
 fn the_core_does_not_know_who_extends_or_simulates_it() {
-    let words = ["crate::sim", "crate::testkit", "crate::cli", "crate::overlay"];
+    let words = ["crate::sim", "crate::testkit", "crate::cli", "crate::overlay", "crate::spaces"];
     let tests = ["session/tests.rs", "registry/tests.rs", "discovery/tests.rs"];
     assert_absent("src/actors", &words, &tests, "the core imports no extension");
 }
@@ -81,7 +99,7 @@ fn the_core_does_not_know_who_extends_or_simulates_it() {
 #[test]
 fn nothing_below_the_overlay_knows_it() {
     for dir in ["src/proto", "src/wire", "src/identity", "src/secure", "src/node", "src/store"] {
-        assert_absent(dir, &["crate::overlay"], &[], "the overlay is an extension");
+        assert_absent(dir, &["crate::overlay", "crate::spaces"], &[], "they are extensions");
     }
 }
 

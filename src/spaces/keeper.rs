@@ -9,10 +9,13 @@ use tokio::sync::oneshot;
 
 use super::store::Store;
 
+/// Something done with a store, which may be closed.
+type Work = dyn FnOnce(&mut Option<Store>) + Send;
+
 /// What is to be done.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Job(Box<dyn FnOnce(&mut Option<Store>) + Send>);
+struct Job(Box<Work>);
 
 /// The store on a thread of its own.
 struct OnThread(Option<Store>);

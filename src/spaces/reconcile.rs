@@ -180,7 +180,7 @@ impl Reconciler {
     }
 
     /// What is to be done next.
-    pub fn next(&mut self) -> Step {
+    pub fn step(&mut self) -> Step {
         if !self.get.is_empty() {
             return Step::Get(front(&mut self.get, MAX_ITEMS));
         }

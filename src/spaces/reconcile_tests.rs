@@ -85,7 +85,7 @@ fn exchange(a: &mut Store, b: &mut Store, now: Moment, steps: usize) -> Traffic 
     let mut traffic = Traffic::default();
     for drawn in 0..u32::try_from(steps).unwrap_or(u32::MAX) {
         traffic.rounds += 1;
-        match machine.next() {
+        match machine.step() {
             Step::Sums(nodes) => {
                 let told = |store: &Store| -> Vec<Vec<ToldSum>> {
                     let sums = store.sums(&space(), &nodes).unwrap();
@@ -216,11 +216,11 @@ fn answers_that_cannot_be_meant_are_faults() {
         Terms { mine: Standing::New, theirs: Standing::New, rules: Rules::default(), now: day(0) };
     let sum = |count| vec![ToldSum { hash: [1; 6], count }; PARTS];
     let mut machine = Reconciler::new(terms);
-    let Step::Sums(nodes) = machine.next() else { panic!() };
+    let Step::Sums(nodes) = machine.step() else { panic!() };
     assert_eq!(machine.sums(&nodes, &[sum(1)], &[]), Err(Fault::Unasked));
     assert_eq!(machine.sums(&nodes, &[sum(1)], &[vec![]]), Err(Fault::Unasked));
     machine.sums(&nodes, &[sum(1)], &[sum(2)]).unwrap();
-    let Step::Items(ranges) = machine.next() else { panic!() };
+    let Step::Items(ranges) = machine.step() else { panic!() };
     let mine = vec![Listing { items: vec![], is_whole: true }; ranges.len()];
     let item = |n: u8| Item {
         hash: KeyHash([n; 16]),

@@ -115,7 +115,7 @@ impl Sync {
         let mut first = Some(sums);
         let mut report = Report::default();
         loop {
-            match machine.next() {
+            match machine.step() {
                 Step::Sums(nodes) => {
                     let theirs = match first.take() {
                         Some(sums) => sums,

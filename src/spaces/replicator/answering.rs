@@ -31,7 +31,7 @@ const MAX_OFFERS: usize = 16;
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy)]
 enum No {
-    NoSuchSpace,
+    Space,
     Busy,
     Malformed,
     Failed,
@@ -40,7 +40,7 @@ enum No {
 impl No {
     const fn code(self) -> &'static str {
         match self {
-            Self::NoSuchSpace => "no-such-space",
+            Self::Space => "no-such-space",
             Self::Busy => "busy",
             Self::Malformed => "malformed",
             Self::Failed => "failed",
@@ -67,7 +67,7 @@ impl Replicator {
     ) {
         let (n, is_offer) = (ask.n, ask.what == What::Offer);
         let refusal = if !self.members.contains_key(&ask.space) {
-            Some(No::NoSuchSpace)
+            Some(No::Space)
         } else if self.answering.len() >= MAX_ANSWERING
             || (is_offer && self.offers >= MAX_OFFERS)
             || !self.answering.insert(from)
@@ -128,7 +128,7 @@ async fn answer(sync: &Sync, ask: SpaceAsk, bytes: Bytes) -> Result<Answer, No> 
             let ranges = unpack_ranges(bytes, MAX_NODES).ok_or(No::Malformed)?;
             let nodes: Vec<_> = ranges.iter().map(|range| range.node).collect();
             read(sync, move |store| {
-                let info = store.space(&space).ok_or(No::NoSuchSpace)?;
+                let info = store.space(&space).ok_or(No::Space)?;
                 let sums = told_sums(store, &space, &nodes, drawn)?;
                 let in_step = info.in_step.map(in_millis);
                 Ok((SpaceAnswer { in_step, ..SpaceAnswer::default() }, pack_sums(&sums)))

@@ -1,1 +1,271 @@
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::{fs, path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tempfile::TempDir;
+
+use super::*;
+use crate::spaces::{admission::Refusal, record::Record};
+
+fn now() -> Moment {
+    Moment::after(Duration::from_secs(1_700_000_000))
+}
+
+fn key(n: u64) -> NodeKey {
+    NodeKey::generate(&mut ChaCha8Rng::seed_from_u64(n))
+}
+
+fn owner(n: u64) -> Owner {
+    let key = key(n);
+    Owner { id: key.node_id(), key: Some(key), rules: Rules::default(), max_bytes: 64 << 20 }
+}
+
+fn spec() -> SpaceSpec {
+    SpaceSpec::open("notes").unwrap()
+}
+
+fn id() -> SpaceId {
+    spec().id()
+}
+
+fn place() -> (TempDir, PathBuf) {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("spaces.sqlite3");
+    (dir, path)
+}
+
+fn open(path: &Path) -> Store {
+    let (mut store, set_aside) = Store::open(path, owner(1), now()).unwrap();
+    assert_eq!(set_aside, None);
+    store.join(&spec()).unwrap();
+    store
+}
+
+fn own(key: &str, value: Option<&str>) -> (SpaceId, Write) {
+    let value = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
+    (id(), Write::Own { key: key.into(), value })
+}
+
+fn set(store: &mut Store, key: &str, value: &str) -> Outcome {
+    store.commit(vec![own(key, Some(value))], now()).unwrap().remove(0)
+}
+
+fn keys(page: &Page) -> Vec<&str> {
+    page.entries.iter().map(|entry| &*entry.key).collect()
+}
+
+#[test]
+fn what_was_committed_is_there_when_it_is_opened_again() {
+    let (_dir, path) = place();
+    let mut store = open(&path);
+    for n in 0..50 {
+        let some = (n * 10..n * 10 + 10).map(|n| own(&format!("key {n}"), Some("value")));
+        store.commit(some.collect(), now()).unwrap();
+    }
+    store.commit(vec![own("key 3", None)], now()).unwrap();
+    store.set_in_step(&id(), now()).unwrap();
+    let (before, time) = (store.space(&id()).unwrap(), store.ticker.tick(Moment::ZERO));
+    // As if it had been killed.
+    drop(store);
+    let mut store = open(&path);
+    assert_eq!(store.space(&id()).unwrap(), before);
+    assert_eq!((before.seq, before.holds.records, before.in_step), (501, 500, Some(now())));
+    assert_eq!(store.get(&id(), "key 3").unwrap(), None);
+    let entry = store.get(&id(), "key 4").unwrap().unwrap();
+    assert!(entry.proven && entry.writer == key(1).node_id());
+    assert!(store.ticker.tick(Moment::ZERO) >= time, "times go on where they were");
+}
+
+#[test]
+fn lists_are_in_order_by_prefix_and_in_pages() {
+    let mut store = Store::in_memory(owner(1)).unwrap();
+    store.join(&spec()).unwrap();
+    for key in ["b/2", "a", "b/1", "b", "c", "b/3", "ü", "b0"] {
+        set(&mut store, key, "x");
+    }
+    store.commit(vec![own("b/2", None)], now()).unwrap();
+    let list = |prefix, after, limit| store.list(&id(), prefix, after, limit).unwrap();
+    assert_eq!(keys(&list("", None, 100)), ["a", "b", "b/1", "b/3", "b0", "c", "ü"]);
+    assert_eq!(keys(&list("b/", None, 100)), ["b/1", "b/3"]);
+    let first = list("b", None, 2);
+    assert_eq!((keys(&first), first.more), (vec!["b", "b/1"], true));
+    let second = list("b", Some("b/1"), 2);
+    assert_eq!((keys(&second), second.more), (vec!["b/3", "b0"], false));
+    // A key that is not there (any more) is as good to go on from.
+    assert_eq!(keys(&list("b", Some("b/2"), 9)), ["b/3", "b0"]);
+    assert_eq!(keys(&list("b", Some("a"), 9)), ["b", "b/1", "b/3", "b0"]);
+    assert!(list("b", Some("z"), 9).entries.is_empty());
+}
+
+#[test]
+fn a_page_has_about_a_mebibyte_at_most() {
+    let mut store = Store::in_memory(owner(1)).unwrap();
+    store.join(&spec()).unwrap();
+    let large = "x".repeat(400_000);
+    for key in ["a", "b", "c", "d"] {
+        set(&mut store, key, &large);
+    }
+    let page = store.list(&id(), "", None, 100).unwrap();
+    assert_eq!((keys(&page), page.more), (vec!["a", "b"], true));
+    let changes = store.changes(&id(), 0, 100).unwrap();
+    assert_eq!((changes.entries.len(), changes.more), (2, true));
+}
+
+#[test]
+fn changes_are_told_from_any_number_on_and_what_was_forgotten_is_missed() {
+    let mut store = Store::in_memory(owner(1)).unwrap();
+    store.join(&spec()).unwrap();
+    for key in ["a", "b", "c", "a"] {
+        set(&mut store, key, "x");
+    }
+    let all = store.changes(&id(), 0, 100).unwrap();
+    assert_eq!((keys(&all), all.missed), (vec!["b", "c", "a"], false));
+    assert_eq!(keys(&store.changes(&id(), 3, 100).unwrap()), ["a"]);
+    store.commit(vec![own("c", None)], now()).unwrap();
+    let later = now() + store.owner().rules.keep_deletions + Duration::from_secs(1);
+    assert_eq!(store.sweep(now()).unwrap(), 0);
+    assert_eq!(store.sweep(later).unwrap(), 1);
+    let missed = store.changes(&id(), 4, 100).unwrap();
+    assert_eq!((keys(&missed), missed.missed), (vec![], true));
+    assert!(!store.changes(&id(), 5, 100).unwrap().missed);
+    assert_eq!(store.space(&id()).unwrap().holds.records, 2);
+}
+
+#[test]
+fn what_others_wrote_is_verified_and_counted_to_them() {
+    let mut store = Store::in_memory(owner(1)).unwrap();
+    store.join(&spec()).unwrap();
+    let other = key(2);
+    let by = (other.node_id(), Some(&other));
+    let what = ("a", Some(Bytes::from_static(b"from 2")));
+    let good = Record::write(&id(), what, Hlc::at(now()), by).unwrap();
+    let mut forged = good.clone();
+    forged.value = Some(Bytes::from_static(b"from 3"));
+    let writes = [forged.clone(), good.clone(), good.clone()].map(|r| (id(), Write::Other(r)));
+    let outcomes = store.commit(writes.into(), now()).unwrap();
+    assert!(matches!(outcomes[0], Outcome::Refused(Refusal::Record(_))));
+    assert!(matches!(&outcomes[1], Outcome::Taken(taken) if taken.record == good));
+    assert_eq!(outcomes[2], Outcome::Old);
+    // This node's own comes later than what it has seen, whatever its clock says.
+    let Outcome::Taken(taken) = set(&mut store, "a", "mine") else { panic!() };
+    assert!(taken.record.time > good.time);
+    let usage: Vec<(Vec<u8>, i64)> = {
+        let sql = "SELECT writer, records FROM usage";
+        let mut select = store.database.connection().prepare(sql).unwrap();
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    assert_eq!(usage, [(key(1).node_id().as_u128().to_be_bytes().to_vec(), 1)]);
+}
+
+#[test]
+fn quotas_hold_within_one_batch_too() {
+    let mut owner = owner(1);
+    owner.rules.per_writer = Amount { records: 3, bytes: 1000 };
+    let mut store = Store::in_memory(owner).unwrap();
+    store.join(&spec()).unwrap();
+    let batch = ["a", "b", "c", "d"].map(|key| own(key, Some("x")));
+    let outcomes = store.commit(batch.into(), now()).unwrap();
+    assert_eq!(outcomes[3], Outcome::Refused(Refusal::WriterFull));
+    assert!(matches!(set(&mut store, "a", "again"), Outcome::Taken(_)));
+    assert_eq!(set(&mut store, "e", "x"), Outcome::Refused(Refusal::WriterFull));
+    assert_eq!(set(&mut store, "a", &"x".repeat(999)), Outcome::Refused(Refusal::WriterFull));
+}
+
+#[test]
+fn spaces_are_joined_left_and_forgotten() {
+    let (_dir, path) = place();
+    let mut store = open(&path);
+    set(&mut store, "a", "1");
+    assert!(!store.join(&spec()).unwrap());
+    assert!(store.leave(&id(), false).unwrap());
+    assert!(!store.leave(&id(), false).unwrap());
+    let other = SpaceSpec::with_writers("notes", [key(3).node_id()]).unwrap();
+    assert!(matches!(store.join(&other), Err(JoinError::OtherWriters)));
+    drop(store);
+    let (mut store, _) = Store::open(&path, owner(1), now()).unwrap();
+    assert!(!store.space(&id()).unwrap().is_joined);
+    assert!(store.join(&spec()).unwrap());
+    assert!(store.get(&id(), "a").unwrap().is_some());
+    assert!(store.leave(&id(), true).unwrap());
+    assert!(store.join(&other).unwrap());
+    assert_eq!(store.space(&other.id()).unwrap().holds.records, 0);
+    for n in 1..MAX_SPACES {
+        store.join(&SpaceSpec::open(&n.to_string()).unwrap()).unwrap();
+    }
+    let one_more = store.join(&SpaceSpec::open("more").unwrap());
+    assert!(matches!(one_more, Err(JoinError::TooMany)));
+}
+
+#[test]
+fn a_full_disk_loses_nothing_that_was_kept_and_says_what_to_do() {
+    let (_dir, path) = place();
+    let mut store = open(&path);
+    set(&mut store, "kept", "x");
+    let before = store.space(&id()).unwrap();
+    let pages: i64 = {
+        let connection = store.database.connection();
+        connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap()
+    };
+    store.database.connection().pragma_update(None, "max_page_count", pages + 2).unwrap();
+    let batch = vec![own("small", Some("x")), own("large", Some(&"x".repeat(100_000)))];
+    let error = store.commit(batch, now()).unwrap_err();
+    assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+    assert!(error.to_string().contains("Make room"), "{error}");
+    assert_eq!(store.space(&id()).unwrap(), before, "nothing has changed");
+    assert_eq!(store.get(&id(), "small").unwrap(), None);
+    // It goes on as soon as there is room.
+    store.database.connection().pragma_update(None, "max_page_count", 10_000).unwrap();
+    assert!(matches!(set(&mut store, "large", &"x".repeat(100_000)), Outcome::Taken(_)));
+    drop(store);
+    let store = open(&path);
+    assert!(store.get(&id(), "kept").unwrap().is_some());
+    assert!(store.get(&id(), "small").unwrap().is_none());
+}
+
+#[test]
+fn a_damaged_file_is_set_aside_with_a_clear_message() {
+    let (dir, path) = place();
+    let mut store = open(&path);
+    let many = (0..2000).map(|n| own(&format!("key {n}"), Some("some value of some length")));
+    store.commit(many.collect(), now()).unwrap();
+    store.close().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 20_000].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    let (store, set_aside) = Store::open(&path, owner(1), now()).unwrap();
+    let set_aside = set_aside.unwrap();
+    assert!(store.spaces().is_empty());
+    assert!(set_aside.to_string().contains("renamed") && set_aside.to.exists(), "{set_aside}");
+    assert!(fs::read_dir(dir.path()).unwrap().count() >= 2);
+}
+
+#[test]
+fn the_sums_know_how_deep_they_go() {
+    let mut store = Store::in_memory(owner(1)).unwrap();
+    store.join(&spec()).unwrap();
+    for n in 0..3000 {
+        set(&mut store, &format!("key {n}"), "x");
+    }
+    let kept = store.spaces.get(&id()).unwrap();
+    assert_eq!(kept.summary.depth(), 3);
+    // Ranges below are summed up from the records, and say the same.
+    let deep = crate::spaces::summary::Node::new(3, 0x123).unwrap();
+    let parts = store.sums(&id(), &[deep]).unwrap().remove(0);
+    let count: u32 = parts.iter().map(crate::spaces::summary::Sum::count).sum();
+    assert_eq!(count, kept.summary.get(deep).unwrap().count());
+}
+
+#[test]
+#[cfg(unix)]
+fn only_the_owner_may_read_the_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (_dir, path) = place();
+    drop(open(&path));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
