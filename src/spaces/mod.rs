@@ -47,6 +47,7 @@ pub mod reconcile;
 pub mod record;
 mod replicator;
 mod schedule;
+mod shunned;
 mod space;
 pub mod store;
 pub mod summary;

@@ -1,10 +1,11 @@
 //! One node's work to have what another has, and to have it take what it lacks: the shell of
 //! [`Reconciler`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix::{MailboxError, Recipient};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
@@ -20,6 +21,7 @@ use super::{
     put::{Put, PutError, Source},
     reconcile::{Fault, Item, Range, Reconciler, Step, Terms, ToldSum},
     record::{KeyHash, MAX_PACKED, Record, RecordError},
+    shunned::Shunned,
     store::{Outcome, PIECE_BYTES, Store, Write},
     summary::Node,
 };
@@ -96,6 +98,7 @@ pub(super) struct Sync {
     pub(super) space: SpaceId,
     pub(super) node: NodeId,
     pub(super) rules: Rules,
+    pub(super) shunned: Arc<Mutex<Shunned>>,
 }
 
 impl Sync {
@@ -135,7 +138,9 @@ impl Sync {
                     let own = self.store(move |store| store.own_items(&space, &asked, is_away));
                     machine.items(&ranges, &own.await??, &theirs)?;
                 }
-                Step::Get(hashes) => {
+                Step::Get(mut hashes) => {
+                    let shunned = self.shunned.clone();
+                    hashes.retain(|hash| !shunned.lock().has(now, hash));
                     let got = self.get(&hashes, None).await?;
                     report.taken += got.taken;
                     report.refused += got.refused;
@@ -207,9 +212,17 @@ impl Sync {
     }
 
     async fn put(&self, records: Vec<Record>) -> Result<Vec<Outcome>, SyncError> {
+        let hashes: Vec<_> = records.iter().map(|record| KeyHash::of(&record.key)).collect();
         let writes = records.into_iter().map(Write::Other).collect();
         let put = Put { space: self.space, writes, source: Source::Sync(self.node) };
-        Ok(self.puts.send(put).await??)
+        let outcomes = self.puts.send(put).await??;
+        let now = self.clock.now();
+        for (hash, outcome) in hashes.into_iter().zip(&outcomes) {
+            if matches!(outcome, Outcome::Refused(_)) {
+                self.shunned.lock().add(now, hash);
+            }
+        }
+        Ok(outcomes)
     }
 
     /// Offers records until the other side has looked at all. How many those were.
@@ -228,7 +241,9 @@ impl Sync {
     pub(super) async fn take_offer(&self, items: Vec<Item>) -> Result<usize, SyncError> {
         let (space, n) = (self.space, items.len());
         let offered: Vec<KeyHash> = items.iter().map(|item| item.hash).collect();
-        let lacking = self.store(move |store| store.lacking(&space, &items)).await??;
+        let mut lacking = self.store(move |store| store.lacking(&space, &items)).await??;
+        let now = self.clock.now();
+        lacking.retain(|hash| !self.shunned.lock().has(now, hash));
         let got = self.get(&lacking, Some(self.clock.now() + OFFER_TIME)).await?;
         let next = lacking.get(got.done);
         let seen_to = next.and_then(|next| offered.iter().position(|hash| hash == next));

@@ -11,10 +11,12 @@ mod publishing;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use actix::{fut::wrap_future, prelude::*};
+use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::watch;
 
@@ -27,6 +29,7 @@ use super::{
     name::{SpaceId, SpaceSpec},
     put::{Put, Source},
     schedule::{Due, Schedule},
+    shunned::Shunned,
     store::{JoinError, SpaceInfo},
     sync::Sync,
 };
@@ -62,6 +65,7 @@ struct Member {
     root: [u8; 8],
     was_in_step: bool,
     outgoing: Outgoing,
+    shunned: Arc<Mutex<Shunned>>,
 }
 
 /// The replicator.
@@ -171,6 +175,7 @@ impl Replicator {
             root: info.root,
             was_in_step: info.in_step.is_some(),
             outgoing: Outgoing::default(),
+            shunned: Arc::default(),
         };
         self.members.insert(id, member);
         Some(watching)
@@ -284,6 +289,7 @@ impl Replicator {
             space,
             node,
             rules: self.config.rules,
+            shunned: self.members.get(&space).map(|m| m.shunned.clone()).unwrap_or_default(),
         }
     }
 }

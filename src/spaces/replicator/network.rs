@@ -79,7 +79,7 @@ impl Replicator {
                     let note = note.number("records", report.forgotten as u64);
                     self.overlay.node().note(note.detail(format!(
                         "space {space}: this node was away for longer than deletions are kept, and \
-                         takes the others' state"
+                         takes the others' state; what they had no more is in a .forgotten.jsonl"
                     )));
                     tracing::warn!(%space, records = report.forgotten, "this node was away for longer \
                         than deletions are kept: what others did not have any more was dropped");

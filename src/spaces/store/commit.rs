@@ -1,11 +1,11 @@
 //! Writing: many records in one transaction.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Kept, Owner, Store, rows, schema, sum_up};
+use super::{Entry, Kept, Owner, Store, forgotten, rows, schema, sum_up};
 use crate::{
     clock::Moment,
     ids::NodeId,
@@ -109,16 +109,30 @@ impl Store {
         Ok(outcomes)
     }
 
-    /// Forgets records, as if they had never been there. How many there were.
+    /// Forgets records, as if they had never been there. How many there were. Those of a file are in a
+    /// [copy](Self::forgotten_place) beside it from then on.
     ///
     /// # Errors
     /// Nothing was changed.
     pub fn forget(&mut self, space: &SpaceId, hashes: &[KeyHash]) -> Result<usize, StoreError> {
-        let mut keys = Vec::new();
+        let mut entries = Vec::new();
         for hash in hashes {
-            keys.extend(self.by_hash(space, hash)?.map(|(record, _)| String::from(record.key)));
+            entries.extend(self.by_hash(space, hash)?.map(Entry::from));
         }
+        if let Some(place) = self.forgotten_place() {
+            forgotten::append(&place, &entries)
+                .map_err(|source| StoreError::NoFile { path: place, source })?;
+        }
+        let keys: Vec<String> = entries.into_iter().map(|entry| String::from(entry.key)).collect();
         self.forget_keys(space, &keys)
+    }
+
+    /// Where copies are of what was forgotten since this node was away for longer than deletions are
+    /// kept; nowhere for a store in memory.
+    #[must_use]
+    pub fn forgotten_place(&self) -> Option<PathBuf> {
+        let path = self.database.path();
+        path.is_absolute().then(|| forgotten::place(path))
     }
 
     pub(super) fn forget_keys(

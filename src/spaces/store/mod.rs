@@ -9,6 +9,7 @@
 //!   [`CACHE_BYTES`].
 
 mod commit;
+mod forgotten;
 mod read;
 mod rows;
 mod schema;

@@ -261,6 +261,18 @@ fn the_sums_know_how_deep_they_go() {
 }
 
 #[test]
+fn what_is_forgotten_leaves_a_copy() {
+    let (_dir, path) = place();
+    let mut store = open(&path);
+    set(&mut store, "a", "1");
+    set(&mut store, "b", "2");
+    assert_eq!(store.forget(&id(), &[KeyHash::of("a"), KeyHash::of("c")]).unwrap(), 1);
+    assert_eq!(keys(&store.list(&id(), "", None, 9).unwrap()), ["b"]);
+    let copy = fs::read_to_string(store.forgotten_place().unwrap()).unwrap();
+    assert!(copy.starts_with(r#"{"key":"a","value":"1","#) && copy.lines().count() == 1, "{copy}");
+}
+
+#[test]
 #[cfg(unix)]
 fn only_the_owner_may_read_the_file() {
     use std::os::unix::fs::PermissionsExt as _;
