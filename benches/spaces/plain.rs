@@ -1,0 +1,196 @@
+//! Writing and reading against plain rusqlite: one table, one transaction for each batch, synced as ours.
+
+use std::{path::Path, time::Instant};
+
+use peerage::{
+    clock::Clock,
+    spaces::{
+        Keep, Spaces, SpacesConfig,
+        store::{Outcome, Store},
+    },
+};
+use rusqlite::{Connection, params};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use crate::{
+    Result,
+    files::{before, key, make, own, owner, spec, value},
+    show, spread,
+};
+
+/// Batches of these sizes; the last is the largest that a node makes.
+const BATCHES: [u32; 3] = [1, 16, 256];
+
+/// About how long one run of writes may take, in records.
+const WRITES: u32 = 4096;
+
+pub(crate) fn writes(runs: usize) -> Result<()> {
+    let dir = TempDir::new()?;
+    println!(
+        "| writes/s, {runs} runs | store | rusqlite | store / rusqlite | limit |\n|---|---|---|---|---|"
+    );
+    for batch in BATCHES {
+        let (mut ours, mut plain, mut ratios) = (vec![], vec![], vec![]);
+        for n in 0..runs {
+            let count = WRITES.min(batch * 256);
+            let path = |name: &str| dir.path().join(format!("{name}-{batch}-{n}.sqlite3"));
+            let a = store_writes(&path("ours"), count, batch)?;
+            let b = plain_writes(&path("plain"), count, batch)?;
+            ours.push(a);
+            plain.push(b);
+            ratios.push(a / b);
+        }
+        let (ours, plain, ratio) = (spread(ours), spread(plain), spread(ratios));
+        println!(
+            "| batches of {batch} | {} | {} | **{}** | 0.5 |",
+            show(ours, 0),
+            show(plain, 0),
+            show(ratio, 2)
+        );
+    }
+    api_writes(&dir, runs)?;
+    println!();
+    Ok(())
+}
+
+/// The same through a node: so many tasks that each wait for their write.
+fn api_writes(dir: &TempDir, runs: usize) -> Result<()> {
+    for tasks in [16u32, 256] {
+        let (mut ours, mut plain, mut ratios) = (vec![], vec![], vec![]);
+        for n in 0..runs {
+            let path = |name: &str| dir.path().join(format!("{name}-api-{tasks}-{n}.sqlite3"));
+            let a = node_writes(&path("ours"), tasks)?;
+            let b = plain_writes(&path("plain"), WRITES, tasks)?;
+            ours.push(a);
+            plain.push(b);
+            ratios.push(a / b);
+        }
+        println!(
+            "| acknowledged by a node to {tasks} tasks at a time | {} | {} (batches of {tasks}) | **{}** | 0.5 |",
+            show(spread(ours), 0),
+            show(spread(plain), 0),
+            show(spread(ratios), 2)
+        );
+    }
+    Ok(())
+}
+
+fn store_writes(path: &Path, count: u32, batch: u32) -> Result<f64> {
+    let now = Clock::start().now();
+    let (mut store, _) = Store::open(path, owner(1), now)?;
+    store.join(&spec()?)?;
+    let id = spec()?.id();
+    let begin = Instant::now();
+    for first in (0..count).step_by(batch as usize) {
+        let writes = (first..first + batch).map(|n| own(id, n, 0)).collect();
+        let outcomes = store.commit(writes, now)?;
+        if !outcomes.iter().all(|outcome| matches!(outcome, Outcome::Taken(_))) {
+            return Err("a record was not taken".into());
+        }
+    }
+    let secs = begin.elapsed().as_secs_f64();
+    store.close()?;
+    Ok(f64::from(count) / secs)
+}
+
+fn node_writes(path: &Path, tasks: u32) -> Result<f64> {
+    actix_rt::System::new().block_on(async {
+        let builder = peerage::Node::builder().key(key(1));
+        let overlay = peerage::overlay::Overlay::start(builder, Default::default()).await?;
+        let spaces =
+            Spaces::start(&overlay, SpacesConfig::default(), Keep::File(path.into())).await?;
+        let space = spaces.join(&spec()?).await?;
+        let begin = Instant::now();
+        let mut all = JoinSet::new();
+        for task in 0..tasks {
+            let space = space.clone();
+            all.spawn_local(async move {
+                for n in (task..WRITES).step_by(tasks as usize) {
+                    space.set(&format!("key {n:08}"), value(n, 0)).await?;
+                }
+                Ok::<_, peerage::spaces::SpaceError>(())
+            });
+        }
+        while let Some(done) = all.join_next().await {
+            done??;
+        }
+        let secs = begin.elapsed().as_secs_f64();
+        spaces.stop().await;
+        overlay.stop().await;
+        Ok(f64::from(WRITES) / secs)
+    })
+}
+
+fn plain(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "cache_size", -8192)?;
+    connection.execute_batch(
+        "CREATE TABLE kv (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    )?;
+    Ok(connection)
+}
+
+fn put(connection: &mut Connection, first: u32, batch: u32) -> Result<()> {
+    let tx = connection.transaction()?;
+    for n in first..first + batch {
+        let mut put =
+            tx.prepare_cached("INSERT OR REPLACE INTO kv (key, value) VALUES (?1, ?2)")?;
+        put.execute(params![format!("key {n:08}"), &value(n, 0)[..]])?;
+    }
+    tx.commit()?;
+    Ok(())
+}
+
+fn plain_writes(path: &Path, count: u32, batch: u32) -> Result<f64> {
+    let mut connection = plain(path)?;
+    let begin = Instant::now();
+    for first in (0..count).step_by(batch as usize) {
+        put(&mut connection, first, batch)?;
+    }
+    Ok(f64::from(count) / begin.elapsed().as_secs_f64())
+}
+
+pub(crate) fn reads(records: u32, runs: usize) -> Result<()> {
+    let dir = TempDir::new()?;
+    let (ours, theirs) = (dir.path().join("ours.sqlite3"), dir.path().join("plain.sqlite3"));
+    make(&ours, 1, records)?;
+    let (store, _) = Store::open(&ours, owner(1), before(Clock::start().now()))?;
+    let mut connection = plain(&theirs)?;
+    put(&mut connection, 0, records)?;
+    let id = spec()?.id();
+    let (mut a, mut b, mut ratios) = (vec![], vec![], vec![]);
+    let numbers = || (0..records).map(|n| (u64::from(n) * 48_271 % u64::from(records)) as u32);
+    for _ in 0..runs {
+        let begin = Instant::now();
+        for n in numbers() {
+            let found = store.get(&id, &format!("key {n:08}"))?;
+            let value = found.and_then(|entry| entry.value).ok_or("a record is missing")?;
+            std::hint::black_box(value);
+        }
+        let mine = f64::from(records) / begin.elapsed().as_secs_f64();
+        let begin = Instant::now();
+        for n in numbers() {
+            let mut get = connection.prepare_cached("SELECT value FROM kv WHERE key = ?1")?;
+            let value: Vec<u8> = get.query_row([format!("key {n:08}")], |row| row.get(0))?;
+            std::hint::black_box(value);
+        }
+        let plain = f64::from(records) / begin.elapsed().as_secs_f64();
+        a.push(mine);
+        b.push(plain);
+        ratios.push(mine / plain);
+    }
+    println!(
+        "| reads/s, of {records} records | store | rusqlite | store / rusqlite | limit |\n|---|---|---|---|---|"
+    );
+    println!(
+        "| get, in no order | {} | {} | **{}** | 0.5 |\n",
+        show(spread(a), 0),
+        show(spread(b), 0),
+        show(spread(ratios), 2)
+    );
+    Ok(())
+}
