@@ -22,8 +22,11 @@ const HINT_EVERY: Duration = Duration::from_secs(1);
 /// How often the network is asked who else is in the space, when nobody is known: at first, and at most.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
 
-/// How long a node that could not be asked is left alone.
-const PAUSE: Duration = Duration::from_secs(5);
+/// How long a node that could not be asked is left alone: at first, and at most; twice as long each time.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
+
+/// How long one that was asked is not asked again, whatever it hints.
+const REST: Duration = Duration::from_secs(1);
 
 /// The times of a [`Schedule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,8 @@ pub(super) struct Schedule {
     /// Who is to be asked when.
     wanted: BTreeMap<NodeId, Moment>,
     asking: Option<NodeId>,
+    /// Of those that were asked: before when they are not asked again, and how often in a row that failed.
+    asked: BTreeMap<NodeId, (Moment, u32)>,
     round: Moment,
     hint: Option<(Moment, Option<NodeId>)>,
     hinted: Option<Moment>,
@@ -80,6 +85,7 @@ impl Schedule {
             known: VecDeque::new(),
             wanted: BTreeMap::new(),
             asking: None,
+            asked: BTreeMap::new(),
             round: now + jittered(times.every, rng),
             hint: None,
             hinted: None,
@@ -111,6 +117,7 @@ impl Schedule {
     pub(super) fn left(&mut self, peer: NodeId) {
         self.peers.remove(&peer);
         self.wanted.remove(&peer);
+        self.asked.remove(&peer);
     }
 
     /// A node that need not be a peer has shown itself to be in the space.
@@ -141,7 +148,8 @@ impl Schedule {
     }
 
     fn want(&mut self, now: Moment, node: NodeId, rng: &mut impl Rng) {
-        let due = now + self.times.soon.mul_f64(rng.random());
+        let rested = self.asked.get(&node).map_or(now, |(rested, _)| *rested);
+        let due = (now + self.times.soon.mul_f64(rng.random())).max(rested);
         let wanted = self.wanted.entry(node).or_insert(due);
         *wanted = (*wanted).min(due);
         // Nodes that are no peers are few.
@@ -155,12 +163,21 @@ impl Schedule {
     /// Asking has come to an end, for better or worse.
     pub(super) fn ended(&mut self, now: Moment, node: NodeId, went_well: bool) {
         self.asking = None;
-        if !went_well {
+        let failures = self.asked.get(&node).map_or(0, |(_, failures)| *failures);
+        if went_well {
+            self.asked.insert(node, (now + REST, 0));
+        } else {
             self.known.retain(|known| *known != node);
+            let pause = (PAUSE.0 * 2u32.pow(failures.min(7))).min(PAUSE.1);
+            self.asked.insert(node, (now + pause, failures + 1));
             if self.peers.contains(&node) {
                 // It may have been busy.
-                self.wanted.insert(node, now + PAUSE);
+                self.wanted.insert(node, now + pause);
             }
+        }
+        let Self { asked, peers, .. } = self;
+        if asked.len() > peers.len() + MAX_KNOWN {
+            asked.retain(|node, (rested, _)| peers.contains(node) || *rested > now);
         }
     }
 
@@ -181,8 +198,10 @@ impl Schedule {
         if self.asking.is_some() {
             return None;
         }
-        let wanted = self.wanted.iter().find(|(_, due)| **due <= now).map(|(node, _)| *node);
-        let node = wanted.or_else(|| self.random(now, rng))?;
+        // Who has waited longest: nobody can crowd others out by hinting all the time.
+        let wanted = self.wanted.iter().min_by_key(|(_, due)| **due);
+        let wanted = wanted.filter(|(_, due)| **due <= now).map(|(node, _)| *node);
+        let node = self.random(now, rng).or(wanted)?;
         self.wanted.remove(&node);
         self.asking = Some(node);
         Some(Due::Ask(node))
@@ -249,13 +268,44 @@ mod tests {
         schedule.joined(at(0), id(2), false, &mut rng);
         schedule.joined(at(0), id(3), true, &mut rng);
         assert!(schedule.deadline() <= at(1));
-        assert_eq!(schedule.due(at(1), &mut rng), Some(Due::Ask(id(1))));
+        let Some(Due::Ask(first)) = schedule.due(at(1), &mut rng) else { panic!() };
         assert_eq!(schedule.due(at(1), &mut rng), None);
-        schedule.ended(at(2), id(1), true);
-        assert_eq!(schedule.due(at(2), &mut rng), Some(Due::Ask(id(3))));
-        schedule.ended(at(2), id(3), false);
-        assert_eq!(schedule.due(at(3), &mut rng), None);
-        assert_eq!(schedule.due(at(7), &mut rng), Some(Due::Ask(id(3))));
+        schedule.ended(at(2), first, true);
+        let Some(Due::Ask(second)) = schedule.due(at(2), &mut rng) else { panic!() };
+        assert_eq!(BTreeSet::from([first, second]), BTreeSet::from([id(1), id(3)]));
+        // One that fails is tried again, less and less often.
+        let mut tried = Vec::new();
+        schedule.ended(at(2), second, false);
+        for secs in 2..40 {
+            if let Some(Due::Ask(node)) = schedule.due(at(secs), &mut rng) {
+                assert_eq!(node, second);
+                schedule.ended(at(secs), node, false);
+                tried.push(secs);
+            }
+        }
+        assert_eq!(tried, [7, 17, 37]);
+    }
+
+    #[test]
+    fn nobody_crowds_others_out_by_hinting_all_the_time() {
+        let (mut schedule, mut rng) = new();
+        for n in 1..=3 {
+            schedule.joined(at(0), id(n), false, &mut rng);
+        }
+        let mut asked = Vec::new();
+        for secs in 1..40 {
+            schedule.hinted(at(secs), id(1), &mut rng);
+            if secs == 10 {
+                schedule.hinted(at(secs), id(2), &mut rng);
+            }
+            if let Some(Due::Ask(node)) = schedule.due(at(secs + 1), &mut rng) {
+                asked.push((node, secs));
+                schedule.ended(at(secs + 1), node, true);
+            }
+        }
+        let when = asked.iter().find(|(node, _)| *node == id(2)).unwrap().1;
+        assert!(when <= 13, "{asked:?}");
+        assert!(asked.len() <= 39);
     }
 
     #[test]
