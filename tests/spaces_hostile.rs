@@ -130,7 +130,8 @@ async fn is_peer(net: &SimNetwork, of: usize, id: NodeId) -> bool {
 
 #[test]
 fn an_answer_that_cannot_be_meant_costs_the_session_and_nothing_else() {
-    for (seed, bytes) in [Bytes::from_static(b"nonsense"), Bytes::new(), sums(3)].into_iter().enumerate()
+    for (seed, bytes) in
+        [Bytes::from_static(b"nonsense"), Bytes::new(), sums(3)].into_iter().enumerate()
     {
         sim::run(SimConfig::seeded(seed as u64), async |net| {
             let spaces = network(net, 3).await;

@@ -167,7 +167,8 @@ impl Space {
     /// for errors.
     ///
     /// # Errors
-    /// A line is none, or was refused: what stood before it was written, what follows was not.
+    /// A line is none: what stood before it was written, what follows was not. Or one was refused: others
+    /// of the 256 around it may have been written. To import the same lines again does no harm.
     pub async fn import(&self, text: &str, first: usize) -> Result<Imported, SpaceError> {
         let mut imported = Imported::default();
         let lines: Vec<(usize, &str)> =

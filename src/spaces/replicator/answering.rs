@@ -1,4 +1,5 @@
-//! Answers other nodes' questions: one of each node at a time.
+//! Answers other nodes' questions: one of each node at a time, and beside it one offer: of two that offer to
+//! each other, each has to get from the other what it was offered.
 
 use actix::{fut::wrap_future, prelude::*};
 use bytes::Bytes;
@@ -70,7 +71,7 @@ impl Replicator {
             Some(No::Space)
         } else if self.answering.len() >= MAX_ANSWERING
             || (is_offer && self.offers >= MAX_OFFERS)
-            || !self.answering.insert(from)
+            || !self.answering.insert((from, is_offer))
         {
             Some(No::Busy)
         } else {
@@ -94,7 +95,7 @@ impl Replicator {
         };
         ctx.spawn(wrap_future::<_, Self>(work).map(move |(), replicator, _| {
             if refusal.is_none() {
-                replicator.answering.remove(&from);
+                replicator.answering.remove(&(from, is_offer));
                 replicator.offers -= usize::from(is_offer);
             }
         }));

@@ -80,8 +80,8 @@ pub(super) struct Replicator {
     peers: BTreeMap<NodeId, (PeerHandle, bool, BTreeSet<SpaceId>)>,
     queue: VecDeque<Queued>,
     is_committing: bool,
-    /// Whose questions are being answered.
-    answering: BTreeSet<NodeId>,
+    /// Whose questions are being answered, and whether they are offers.
+    answering: BTreeSet<(NodeId, bool)>,
     /// How many of these are offers.
     offers: usize,
     syncing: usize,
