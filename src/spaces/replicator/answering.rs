@@ -3,6 +3,7 @@
 
 use actix::{fut::wrap_future, prelude::*};
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use super::Replicator;
 use crate::{
@@ -79,10 +80,11 @@ impl Replicator {
             None
         };
         let (link, sync) = (self.link.clone(), self.sync(ask.space, from, ctx));
+        let reading = self.reading.clone();
         let work = async move {
             let answered = match refusal {
                 Some(no) => Err(no),
-                None => answer(&sync, ask, attachment).await,
+                None => answer(&sync, &reading, ask, attachment).await,
             };
             let (mut answer, bytes) = answered.unwrap_or_else(|no| {
                 let refused = Some(no.code().to_owned());
@@ -122,7 +124,13 @@ impl Handler<Routed<SpaceAsk>> for Replicator {
 
 type Answer = (SpaceAnswer, Bytes);
 
-async fn answer(sync: &Sync, ask: SpaceAsk, bytes: Bytes) -> Result<Answer, No> {
+async fn answer(
+    sync: &Sync,
+    reading: &Semaphore,
+    ask: SpaceAsk,
+    bytes: Bytes,
+) -> Result<Answer, No> {
+    let sync = &Reading { sync, reading };
     let space = ask.space;
     match ask.what {
         What::Sums { drawn } => {
@@ -173,7 +181,7 @@ async fn answer(sync: &Sync, ask: SpaceAsk, bytes: Bytes) -> Result<Answer, No> 
         }
         What::Offer => {
             let items = unpack_items(bytes, MAX_ITEMS).ok_or(No::Malformed)?;
-            let done = sync.take_offer(items).await.or(Err(No::Failed))?;
+            let done = sync.sync.take_offer(items).await.or(Err(No::Failed))?;
             Ok((SpaceAnswer { done: Some(done), ..SpaceAnswer::default() }, Bytes::new()))
         }
         What::Done => in_step(sync, space).await,
@@ -181,8 +189,8 @@ async fn answer(sync: &Sync, ask: SpaceAsk, bytes: Bytes) -> Result<Answer, No> 
 }
 
 /// The asking side says that both have the same now. A node that was away for too long has to ask itself.
-async fn in_step(sync: &Sync, space: SpaceId) -> Result<Answer, No> {
-    let now = sync.clock.now();
+async fn in_step(sync: &Reading<'_>, space: SpaceId) -> Result<Answer, No> {
+    let now = sync.sync.clock.now();
     read(sync, move |store| {
         if !matches!(store.standing(&space, now), Standing::Away(_)) {
             store.set_in_step(&space, now)?;
@@ -192,9 +200,16 @@ async fn in_step(sync: &Sync, space: SpaceId) -> Result<Answer, No> {
     .await
 }
 
+/// The store, when it is this question's turn.
+struct Reading<'a> {
+    sync: &'a Sync,
+    reading: &'a Semaphore,
+}
+
 async fn read(
-    sync: &Sync,
+    Reading { sync, reading }: &Reading<'_>,
     read: impl FnOnce(&mut Store) -> Result<Answer, No> + Send + 'static,
 ) -> Result<Answer, No> {
+    let _turn = reading.acquire().await.or(Err(No::Failed))?;
     sync.keeper.call(read).await.unwrap_or(Err(No::Failed))
 }

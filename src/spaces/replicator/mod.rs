@@ -18,7 +18,7 @@ use std::{
 use actix::{fut::wrap_future, prelude::*};
 use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use self::{commits::Queued, publishing::Outgoing};
 use super::{
@@ -49,6 +49,14 @@ use crate::{
 /// How many spaces are brought together with others at a time.
 const MAX_SYNCS: usize = 4;
 
+/// Of so many questions at a time the store is read, in the order in which they came: what this node itself
+/// reads and writes waits for no more of them.
+const MAX_READING: usize = 4;
+
+/// So many records that others publish are taken in a space at once, and so many more each second. What is
+/// beyond that is found by asking, at this node's own pace.
+const INTAKE: (u32, u32) = (10_000, 2_000);
+
 /// How often deletions that are over are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
@@ -66,6 +74,7 @@ struct Member {
     was_in_step: bool,
     outgoing: Outgoing,
     shunned: Arc<Mutex<Shunned>>,
+    intake: TokenBucket,
 }
 
 /// The replicator.
@@ -84,6 +93,7 @@ pub(super) struct Replicator {
     answering: BTreeSet<(NodeId, bool)>,
     /// How many of these are offers.
     offers: usize,
+    reading: Arc<Semaphore>,
     syncing: usize,
     sweep: Moment,
     trouble: Trouble,
@@ -139,6 +149,7 @@ impl Replicator {
             is_committing: false,
             answering: BTreeSet::new(),
             offers: 0,
+            reading: Arc::new(Semaphore::new(MAX_READING)),
             syncing: 0,
             sweep: now + SWEEP_EVERY,
             trouble: Trouble::default(),
@@ -176,6 +187,7 @@ impl Replicator {
             was_in_step: info.in_step.is_some(),
             outgoing: Outgoing::default(),
             shunned: Arc::default(),
+            intake: TokenBucket::new(INTAKE.0, INTAKE.1, now),
         };
         self.members.insert(id, member);
         Some(watching)

@@ -193,8 +193,14 @@ impl Handler<Published<SpaceChange>> for Replicator {
         }
         match Record::unpack_all(published.attachment.clone()) {
             Ok(records) => {
-                if let Some(member) = self.members.get_mut(&space) {
-                    member.schedule.heard(origin);
+                let Some(member) = self.members.get_mut(&space) else { return };
+                member.schedule.heard(origin);
+                let n = u32::try_from(records.len()).unwrap_or(u32::MAX);
+                if member.intake.take(now, n) < n {
+                    let note = Decision::new(now, Kind::Dropped, "rate").peer(origin);
+                    let detail =
+                        format!("more is published in space {space} than is taken at once");
+                    return self.note(note.detail(detail).number("records", u64::from(n)));
                 }
                 let writes = records.into_iter().map(Write::Other).collect();
                 let put = Put { space, writes, source: Source::Published(origin) };
