@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use self::{commits::Queued, publishing::Outgoing};
 use super::{
     SpacesConfig,
+    admission::Standing,
     keeper::Keeper,
     link::Link,
     messages::{SpaceAnswer, SpaceAsk, SpaceChange, SpaceHint, Spaces},
@@ -71,7 +72,8 @@ struct Member {
     /// The number of the latest change, for those who watch.
     latest: watch::Sender<u64>,
     root: [u8; 8],
-    was_in_step: bool,
+    /// Whether this node was away: then it asks every peer that comes itself.
+    was_away: bool,
     outgoing: Outgoing,
     shunned: Arc<Mutex<Shunned>>,
     intake: TokenBucket,
@@ -172,10 +174,12 @@ impl Replicator {
         let id = info.spec.id();
         let topic = Topic::new(&format!("space/{id}")).ok()?;
         let (latest, watching) = watch::channel(info.seq);
+        let was_away =
+            matches!(Standing::of(info.in_step, &self.config.rules, now), Standing::Away(_));
         let mut schedule = Schedule::new(self.config.times, now, &mut self.rng);
         for (peer, (_, is_dialled, spaces)) in &self.peers {
             if spaces.contains(&id) {
-                let is_first = *is_dialled || info.in_step.is_none();
+                let is_first = *is_dialled || was_away;
                 schedule.joined(now, *peer, is_first, &mut self.rng);
             }
         }
@@ -184,7 +188,7 @@ impl Replicator {
             schedule,
             latest,
             root: info.root,
-            was_in_step: info.in_step.is_some(),
+            was_away,
             outgoing: Outgoing::default(),
             shunned: Arc::default(),
             intake: TokenBucket::new(INTAKE.0, INTAKE.1, now),
@@ -285,7 +289,7 @@ impl Replicator {
             let now = replicator.now();
             if let Some(member) = replicator.members.get_mut(&space) {
                 member.schedule.ended(now, node, report.is_ok());
-                member.was_in_step |= report.is_ok();
+                member.was_away &= report.is_err();
             }
             replicator.synced(space, node, report);
             replicator.work(ctx);

@@ -138,7 +138,7 @@ impl Handler<Received<Spaces>> for Replicator {
         let spaces = spaces.clone();
         for (id, member) in &mut self.members {
             if spaces.contains(id) {
-                let is_first = is_dialled || !member.was_in_step;
+                let is_first = is_dialled || member.was_away;
                 member.schedule.joined(now, from, is_first, &mut self.rng);
             } else {
                 member.schedule.left(from);

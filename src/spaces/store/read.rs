@@ -79,10 +79,12 @@ impl Store {
     pub fn get(&self, space: &SpaceId, key: &str) -> Result<Option<Entry>, StoreError> {
         let Some(kept) = self.spaces.get(space) else { return Ok(None) };
         let found = self.read(|tx| {
-            let mut select = tx.prepare_cached(schema::SELECT_RECORD)?;
-            select.query_row(params![kept.row, key], rows::record).optional()
+            let mut select = tx.prepare_cached(schema::SELECT_VALUE)?;
+            select
+                .query_row(params![kept.row, key], |row| rows::entry(row, key.into(), false))
+                .optional()
         })?;
-        Ok(found.map(Entry::from).filter(|entry| entry.value.is_some()))
+        Ok(found)
     }
 
     /// The entries whose keys begin with a prefix, by key (in the order of its bytes), behind a key.
@@ -105,7 +107,7 @@ impl Store {
             let mut page = Page::default();
             let mut bytes = 0;
             while let Some(row) = found.next()? {
-                let entry = Entry::from(rows::record(row)?);
+                let entry = rows::keyed_entry(row)?;
                 if after == Some(&*entry.key) {
                     continue;
                 }
@@ -137,7 +139,7 @@ impl Store {
             let mut page = Page { missed: since < kept.forgotten, ..Page::default() };
             let mut bytes = 0;
             while let Some(row) = found.next()? {
-                let entry = Entry::from(rows::record(row)?);
+                let entry = rows::keyed_entry(row)?;
                 bytes += entry.len();
                 if page.is_full(limit, bytes) {
                     page.more = true;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rusqlite::{Row, types::Type};
 
-use super::Kept;
+use super::{Entry, Kept};
 use crate::{
     clock::Moment,
     identity::PublicKey,
@@ -71,6 +71,21 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<(Record, u64)> {
     };
     let record = Record { key: key.into(), value, time: time(row, 3)?, author };
     Ok((record, row.get::<_, i64>(6)?.max(0).cast_unsigned()))
+}
+
+/// What a key has, with the key and whether that is a deletion.
+pub(super) fn entry(row: &Row<'_>, key: Box<str>, is_deletion: bool) -> rusqlite::Result<Entry> {
+    let writer = NodeId::from_u128(u128::from_be_bytes(row.get(2)?));
+    // Nobody wrote it without a proof whose id follows from a key.
+    let proven = writer.is_self_certifying();
+    let value = if is_deletion { None } else { Some(Bytes::from(row.get::<_, Vec<u8>>(0)?)) };
+    let seq = row.get::<_, i64>(3)?.max(0).cast_unsigned();
+    Ok(Entry { key, value, time: time(row, 1)?, writer, proven, seq })
+}
+
+/// The same from a row that has these two.
+pub(super) fn keyed_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    entry(row, row.get::<_, String>(4)?.into(), row.get(5)?)
 }
 
 /// A record as it is listed.

@@ -77,14 +77,14 @@ pub(super) const PUT_RECORD: &str = "INSERT OR REPLACE INTO record \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 pub(super) const DELETE_RECORD: &str = "DELETE FROM record WHERE space = ?1 AND key = ?2";
 
-pub(super) const SELECT_RECORD: &str = "SELECT key, value, deleted, time, writer, author, seq \
-    FROM record WHERE space = ?1 AND key = ?2";
+pub(super) const SELECT_VALUE: &str =
+    "SELECT value, time, writer, seq FROM record WHERE space = ?1 AND key = ?2 AND deleted = 0";
 pub(super) const SELECT_BY_HASH: &str = "SELECT key, value, deleted, time, writer, author, seq \
     FROM record INDEXED BY record_by_hash WHERE space = ?1 AND hash = ?2";
-pub(super) const SELECT_PAGE: &str = "SELECT key, value, deleted, time, writer, author, seq \
+pub(super) const SELECT_PAGE: &str = "SELECT value, time, writer, seq, key, deleted \
     FROM record WHERE space = ?1 AND key >= ?2 AND deleted = 0 \
     ORDER BY key LIMIT ?3";
-pub(super) const SELECT_CHANGES: &str = "SELECT key, value, deleted, time, writer, author, seq \
+pub(super) const SELECT_CHANGES: &str = "SELECT value, time, writer, seq, key, deleted \
     FROM record INDEXED BY record_by_seq WHERE space = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
 pub(super) const SELECT_ITEMS: &str = "SELECT hash, time, digest, deleted \
     FROM record INDEXED BY record_by_hash WHERE space = ?1 AND hash >= ?2 AND hash <= ?3 \
