@@ -3,10 +3,13 @@
 
     python3 examples/peer.py 127.0.0.1:5999
     python3 examples/peer.py 127.0.0.1:5999 --listen 127.0.0.1:6000
+    python3 examples/peer.py 127.0.0.1:5999 put notes colour green
+    python3 examples/peer.py 127.0.0.1:5999 get notes col
 
 It answers ping and getaddr, and says bye on Ctrl-C or SIGTERM. With --listen others can dial it:
 the node proves that address and tells it to them; it then stays until it is stopped, otherwise
-until the node has gone. Standard library only; the protocol is docs/PROTOCOL.md.
+until the node has gone. Told to put, get or delete shared data, it does so, and quits when it has
+the answer. Standard library only; the protocol is docs/PROTOCOL.md.
 """
 
 import argparse
@@ -26,7 +29,13 @@ def main():
     parser = argparse.ArgumentParser(description="A small peerage peer.")
     parser.add_argument("node", metavar="HOST:PORT", help="a running node to join")
     parser.add_argument("--listen", metavar="HOST:PORT", help="where others can dial this peer")
+    usage = "get SPACE [PREFIX], put SPACE KEY VALUE, or del SPACE KEY"
+    parser.add_argument("what", nargs="*", help=usage)
     args = parser.parse_args()
+    try:
+        question = asked(*args.what) if args.what else None
+    except (TypeError, ValueError):
+        parser.error(f"say {usage}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
 
     show(f"I am {ME}")
@@ -38,13 +47,24 @@ def main():
         show(f"listening on {own}")
         stay = start(accept, listener, own)
     with contextlib.suppress(KeyboardInterrupt):
-        joined = start(session, None, own, args.node)
+        joined = start(session, None, own, args.node, question)
         (stay or joined).join()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
     for sock, thread in list(sessions.items()):
         with contextlib.suppress(OSError):
             say(sock, "bye", reason="shutdown")
         thread.join(timeout=1)  # the other side closes when it has read the bye
+
+
+def asked(verb, space, key=None, value=None):
+    """What is asked of the node's shared data: the msgtype, and the fields."""
+    if verb == "get" and value is None:
+        return "get_data", {"space": space, "prefix": key}
+    if verb == "put" and value is not None:
+        return "update_data", {"space": space, "key": key, "value": value}
+    if verb == "del" and key is not None and value is None:
+        return "update_data", {"space": space, "key": key, "delete": True}
+    raise ValueError(verb)
 
 
 def start(work, *args):
@@ -59,12 +79,12 @@ def accept(listener, own):
         start(session, sock, own, None)
 
 
-def session(sock, own, node):
+def session(sock, own, node, question=None):
     """One connection: one that was accepted, or one to a node."""
     try:
         sock = sock or socket.create_connection(split(node))
         sessions[sock] = threading.current_thread()
-        converse(sock, own, dialled=node is not None)
+        converse(sock, own, node is not None, question)
     except OSError as error:
         show(f"no connection: {error}")
     except Exception as error:  # a line that is not what it should be
@@ -75,7 +95,7 @@ def session(sock, own, node):
             sock.close()
 
 
-def converse(sock, own, dialled):
+def converse(sock, own, dialled, question):
     """From hello to bye. Who dialled speaks first, the other answers."""
     sock.settimeout(5)  # a hello comes soon or never
     if dialled:
@@ -95,6 +115,8 @@ def converse(sock, own, dialled):
             if own:
                 say(sock, "addr", peers=[[own, ME]])
             say(sock, "getaddr")
+            if question:
+                say(sock, question[0], **question[1])
         elif not greeted or what == "hello":
             raise ValueError("the first line, and no other, is hello")
         elif what == "ping":
@@ -106,6 +128,10 @@ def converse(sock, own, dialled):
                 addr, node = (entry, None) if isinstance(entry, str) else entry
                 if len(known) < 1000:
                     known[addr] = node
+        elif what == "data" and message.get("more"):  # there is another page
+            say(sock, question[0], **question[1], after=message["after"])
+        elif what in ("data", "update_ack"):
+            say(sock, "quit")  # the node says bye
 
 
 def messages(sock):

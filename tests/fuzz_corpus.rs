@@ -15,6 +15,8 @@ mod address;
 mod book;
 #[path = "fuzz/link.rs"]
 mod link;
+#[path = "fuzz/spaces.rs"]
+mod spaces;
 #[path = "fuzz/wire.rs"]
 mod wire;
 
@@ -48,4 +50,9 @@ fn address() {
 #[test]
 fn book() {
     replay("book", book::run);
+}
+
+#[test]
+fn spaces() {
+    replay("spaces", spaces::run);
 }

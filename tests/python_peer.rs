@@ -19,7 +19,11 @@ use std::{
     time::Duration,
 };
 
-use peerage::{Direction, Node, NodeConfig, NodeHandle, NodeId, PeerInfo};
+use peerage::{
+    Direction, Node, NodeConfig, NodeHandle, NodeId, PeerInfo,
+    overlay::{Overlay, OverlayConfig},
+    spaces::{Keep, SpaceSpec, Spaces, SpacesConfig},
+};
 use program::has_python;
 use serde_json::Value;
 
@@ -173,6 +177,51 @@ async fn a_listening_python_peer_is_proven_told_to_others_and_dialled_by_them() 
     }
     node_a.stop().await;
     node_b.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_python_peer_puts_gets_and_deletes_shared_data_and_quits() {
+    if !has_python() {
+        return;
+    }
+    let config = NodeConfig {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        workers: 1,
+        ..NodeConfig::default()
+    };
+    let builder = Node::builder().config(config);
+    let overlay = Overlay::start(builder, OverlayConfig::default()).await.unwrap();
+    let node = overlay.node();
+    let spaces = Spaces::start(&overlay, SpacesConfig::default(), Keep::Memory).await.unwrap();
+    let notes = spaces.join(&SpaceSpec::open("notes").unwrap()).await.unwrap();
+
+    let put = PythonPeer::join(node, &["put", "notes", "colour", "grün"]);
+    until("the ack", async || !put.heard("update_ack").is_empty()).await;
+    let entry = notes.get("colour").await.unwrap().unwrap();
+    assert_eq!((entry.writer, entry.value.as_deref()), (put.id().await, Some("grün".as_bytes())));
+    until("bye", async || !put.heard("bye").is_empty()).await;
+    assert_eq!(put.heard("bye")[0]["reason"], "requested");
+
+    // More than one page.
+    for n in 0..40 {
+        notes.set(&format!("long {n:02}"), "x".repeat(5000)).await.unwrap();
+    }
+    let get = PythonPeer::join(node, &["get", "notes"]);
+    until("bye", async || !get.heard("bye").is_empty()).await;
+    let pages = get.heard("data");
+    let count = |page: &Value| page["records"].as_array().unwrap().len();
+    assert_eq!(pages.iter().map(count).sum::<usize>(), 41);
+    assert!(pages.len() > 3 && pages[0]["records"][0]["value"] == "grün");
+
+    let del = PythonPeer::join(node, &["del", "notes", "colour"]);
+    until("bye", async || !del.heard("bye").is_empty()).await;
+    assert!(del.heard("update_ack")[0]["time_ms"].is_u64());
+    assert!(notes.get("colour").await.unwrap().is_none());
+    let refused = PythonPeer::join(node, &["get", "nothing"]);
+    until("bye", async || !refused.heard("bye").is_empty()).await;
+    assert_eq!(refused.heard("data")[0]["refused"], "no-such-space");
+    spaces.stop().await;
+    overlay.stop().await;
 }
 
 /// A default node tries TLS first, which a Python peer does not know, and then plaintext.

@@ -66,7 +66,8 @@ fn the_machines_know_no_actors_no_sockets_no_clock_and_no_entropy() {
     assert_absent("src/proto", &IMPURE, &[], "machines are pure (src/proto/mod.rs)");
     let shells = [
         "spaces/mod.rs",
-        "spaces/classic.rs",
+        "classic/mod.rs",
+        "classic/tests.rs",
         "spaces/keeper.rs",
         "spaces/link.rs",
         "spaces/put.rs",

@@ -41,6 +41,12 @@ impl Hlc {
         Moment::from_nanos((self.0 >> 16).saturating_mul(1_000_000))
     }
 
+    /// Its milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn millis(self) -> u64 {
+        self.0 >> 16
+    }
+
     /// Whether it is further ahead of now than two clocks may be apart.
     #[must_use]
     pub fn is_ahead(self, now: Moment) -> bool {

@@ -71,11 +71,10 @@ pub struct Line {
 
 impl From<&Entry> for Line {
     fn from(entry: &Entry) -> Self {
-        let millis = entry.time.moment().since_epoch().as_millis();
         Self {
             key: entry.key.to_string(),
             value: JsonValue::of(entry.value.as_deref().unwrap_or_default()),
-            time_ms: u64::try_from(millis).ok(),
+            time_ms: Some(entry.time.millis()),
             writer: Some(entry.writer.to_string()),
         }
     }

@@ -35,6 +35,7 @@
 //! ```
 
 pub mod admission;
+pub mod classic;
 mod error;
 pub mod hlc;
 mod keeper;
@@ -54,7 +55,10 @@ pub mod summary;
 mod sync;
 mod watch;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use actix::prelude::*;
 use tokio::sync::Semaphore;
@@ -72,6 +76,7 @@ pub use self::{
     watch::{Change, Watch},
 };
 use self::{
+    classic::Classic,
     keeper::Keeper,
     replicator::{CountPeers, Find, Join, Leave, Replicator, Stop},
     space::WRITE_ROOM,
@@ -122,6 +127,7 @@ struct Inner {
     replicator: Addr<Replicator>,
     /// What may be on its way to be written.
     room: Arc<Semaphore>,
+    classic: OnceLock<Addr<Classic>>,
 }
 
 /// A space, and how many peers are in it.
@@ -135,7 +141,8 @@ pub struct SpaceState {
 
 impl Spaces {
     /// Opens the store and begins to bring together what it holds with what others have. Takes the
-    /// msgtypes `spaces`, `space_hint`, `space_ask`, `space_answer` and `space_change`.
+    /// msgtypes `spaces`, `space_hint`, `space_ask`, `space_answer` and `space_change`; and `get_data`,
+    /// `update_data` and `quit`, by which plain peers read and write ([`classic`]).
     ///
     /// # Errors
     /// The store cannot be opened. Nothing was started.
@@ -175,7 +182,10 @@ impl Spaces {
         let replicator = Replicator::new(overlay, keeper.clone(), config, spaces).start();
         node.subscribe(replicator.clone().recipient()).await;
         let room = Arc::new(Semaphore::new(WRITE_ROOM));
-        Ok(Self { inner: Arc::new(Inner { keeper, replicator, room }) })
+        let classic = OnceLock::new();
+        let spaces = Self { inner: Arc::new(Inner { keeper, replicator, room, classic }) };
+        spaces.inner.classic.get_or_init(|| Classic::start(spaces.clone(), node));
+        Ok(spaces)
     }
 
     /// Joins a space, or joins it again with what it held; a space that this node is in already is
@@ -242,6 +252,12 @@ impl Spaces {
         }
         if let Ok(Err(error)) = self.inner.keeper.close().await {
             tracing::warn!(%error, "the spaces' file was not closed");
+        }
+        // Last, so that those whose writes were not kept are told.
+        if let Some(classic) = self.inner.classic.get()
+            && let Err(gone) = classic.send(classic::Stop).await
+        {
+            tracing::debug!(%gone, "already ended");
         }
     }
 }

@@ -5,6 +5,7 @@ use tokio::sync::{SemaphorePermit, watch};
 
 use super::{
     Spaces,
+    admission::{Amount, Refusal},
     error::SpaceError,
     hlc::Hlc,
     lines::Line,
@@ -123,6 +124,22 @@ impl Space {
         Ok(list.await??)
     }
 
+    /// The same, at most so much, but at least one.
+    pub(super) async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        most: Amount,
+    ) -> Result<Page, SpaceError> {
+        let (id, prefix, after) = (self.id, prefix.to_owned(), after.map(str::to_owned));
+        let page = self
+            .spaces
+            .inner
+            .keeper
+            .call(move |store| store.page(&id, &prefix, after.as_deref(), most));
+        Ok(page.await??)
+    }
+
     /// What changes from now on; or what has changed since a change, by its number, and then what
     /// changes.
     #[must_use]
@@ -208,6 +225,15 @@ impl Space {
 
     /// Writes together. None for what had nothing to do.
     async fn write(&self, writes: Vec<Write>) -> Result<Vec<Option<Version>>, SpaceError> {
+        let written = self.write_each(writes).await?;
+        written.into_iter().map(|version| Ok(version?)).collect()
+    }
+
+    /// Writes together, and says what became of each. None for what had nothing to do.
+    pub(super) async fn write_each(
+        &self,
+        writes: Vec<Write>,
+    ) -> Result<Vec<Result<Option<Version>, Refusal>>, SpaceError> {
         if writes.is_empty() {
             return Ok(Vec::new());
         }
@@ -218,9 +244,9 @@ impl Space {
         let version = |outcome| match outcome {
             Outcome::Taken(Taken { record, seq }) => Ok(Some(Version { time: record.time, seq })),
             Outcome::Old => Ok(None),
-            Outcome::Refused(refusal) => Err(refusal.into()),
+            Outcome::Refused(refusal) => Err(refusal),
         };
-        outcomes.into_iter().map(version).collect()
+        Ok(outcomes.into_iter().map(version).collect())
     }
 
     async fn room(&self, writes: &[Write]) -> Result<SemaphorePermit<'_>, SpaceError> {

@@ -85,6 +85,13 @@ impl PeerHandle {
         self.session.outbox.takes_attachments()
     }
 
+    /// Whether so much waits for the peer (half of the frames that may, or an eighth of the bytes) that
+    /// what it asks for should not be answered before it has taken some of it.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.session.outbox.status().crowded
+    }
+
     /// Resolves when the session has handled a message that is sent to it now, or is gone.
     pub(crate) async fn knock(&self) {
         // Whether it is there is not the question.

@@ -21,6 +21,7 @@ use std::{collections::BTreeMap, path::Path};
 use rusqlite::{Connection, params};
 use thiserror::Error;
 
+pub(super) use self::read::MAX_PAGE;
 pub use self::{
     commit::{Outcome, Taken, Write},
     read::{Entry, PIECE_BYTES, Page, Parcel},

@@ -7,6 +7,7 @@ use super::{Store, rows, schema};
 use crate::{
     ids::NodeId,
     spaces::{
+        admission::Amount,
         hlc::Hlc,
         name::SpaceId,
         reconcile::{Item, Listing, MAX_ITEMS, OwnItem, Range},
@@ -20,7 +21,7 @@ use crate::{
 pub const PIECE_BYTES: usize = 256 * 1024;
 
 /// The most records of one page.
-const MAX_PAGE: usize = 1000;
+pub(in crate::spaces) const MAX_PAGE: usize = 1000;
 
 /// About how many bytes a page has at most; a page has at least one record.
 const PAGE_BYTES: u64 = 1 << 20;
@@ -98,8 +99,20 @@ impl Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page, StoreError> {
+        let most = Amount { records: limit as u64, bytes: PAGE_BYTES };
+        self.page(space, prefix, after, most)
+    }
+
+    /// The same with at most about so many bytes; there is at least one entry, if there are any.
+    pub(in crate::spaces) fn page(
+        &self,
+        space: &SpaceId,
+        prefix: &str,
+        after: Option<&str>,
+        most: Amount,
+    ) -> Result<Page, StoreError> {
         let Some(kept) = self.spaces.get(space) else { return Ok(Page::default()) };
-        let limit = limit.clamp(1, MAX_PAGE);
+        let limit = usize::try_from(most.records).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
         let from = after.map_or(prefix, |after| prefix.max(after));
         self.read(|tx| {
             let mut select = tx.prepare_cached(schema::SELECT_PAGE)?;
@@ -115,7 +128,7 @@ impl Store {
                     return Ok(page);
                 }
                 bytes += entry.len();
-                if page.is_full(limit, bytes) {
+                if page.is_full(limit, bytes, most.bytes) {
                     page.more = true;
                     return Ok(page);
                 }
@@ -141,7 +154,7 @@ impl Store {
             while let Some(row) = found.next()? {
                 let entry = rows::keyed_entry(row)?;
                 bytes += entry.len();
-                if page.is_full(limit, bytes) {
+                if page.is_full(limit, bytes, PAGE_BYTES) {
                     page.more = true;
                     return Ok(page);
                 }
@@ -312,8 +325,8 @@ impl Store {
 }
 
 impl Page {
-    fn is_full(&self, limit: usize, bytes: u64) -> bool {
-        self.entries.len() >= limit || (bytes > PAGE_BYTES && !self.entries.is_empty())
+    fn is_full(&self, limit: usize, bytes: u64, most: u64) -> bool {
+        self.entries.len() >= limit || (bytes > most && !self.entries.is_empty())
     }
 }
 
