@@ -2,7 +2,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test may panic, also in its helpers"
+    clippy::print_stdout,
+    reason = "a test may panic, also in its helpers, and says what it measured"
 )]
 
 mod support;
@@ -25,14 +26,13 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
-        Self::with(Rules::default()).await
+        Self::with(SpacesConfig::default(), Keep::Memory).await
     }
 
-    async fn with(rules: Rules) -> Self {
+    async fn with(config: SpacesConfig, keep: Keep) -> Self {
         let node = Node::builder().config(quiet()).key(new_key());
         let overlay = Overlay::start(node, OverlayConfig::default()).await.unwrap();
-        let config = SpacesConfig { rules, ..SpacesConfig::default() };
-        let spaces = Spaces::start(&overlay, config, Keep::Memory).await.unwrap();
+        let spaces = Spaces::start(&overlay, config, keep).await.unwrap();
         let notes = spaces.join(&SpaceSpec::open("notes").unwrap()).await.unwrap();
         Self { overlay, spaces, notes }
     }
@@ -104,7 +104,8 @@ async fn every_refusal_has_a_code_and_the_session_goes_on() {
     let few = Amount { records: 3, bytes: 1 << 20 };
     let two = Amount { records: 2, bytes: 1000 };
     let rules = Rules { per_space: few, per_writer: two, ..Rules::default() };
-    let served = Served::with(rules).await;
+    let config = SpacesConfig { rules, ..SpacesConfig::default() };
+    let served = Served::with(config, Keep::Memory).await;
     let named = SpaceSpec::with_writers("news", [served.overlay.id()]).unwrap();
     served.spaces.join(&named).await.unwrap();
     let mut raw = Raw::join(served.node(), 7).await;
@@ -216,8 +217,10 @@ async fn all_of_a_space_is_read_page_by_page() {
 #[actix_rt::test]
 async fn a_flood_of_writes_is_slowed_down_and_none_is_lost() {
     const WRITES: usize = 5000;
-    let served = Served::start().await;
-    let raw = Raw::join(served.node(), 7).await;
+    let dir = tempfile::tempdir().unwrap();
+    let keep = Keep::File(dir.path().join("spaces.sqlite3"));
+    let served = Served::with(SpacesConfig::default(), keep).await;
+    let mut raw = Raw::join(served.node(), 7).await;
     let mut text = String::new();
     for n in 0..WRITES {
         let padding = "x".repeat(200);
@@ -228,7 +231,7 @@ async fn a_flood_of_writes_is_slowed_down_and_none_is_lost() {
         )
         .unwrap();
     }
-    let mut raw = raw;
+    let began = tokio::time::Instant::now();
     within(BOUND * 4, "all is taken", raw.send(text)).await;
     raw.close_writing().await;
     let mut acks = 0;
@@ -244,6 +247,7 @@ async fn a_flood_of_writes_is_slowed_down_and_none_is_lost() {
         }
     }
     assert_eq!(acks, WRITES);
+    println!("{WRITES} writes, acknowledged after their commits: {:?}", began.elapsed());
     // The last of each key has won.
     let page = served.notes.list("", None, 1000).await.unwrap();
     assert_eq!(page.entries.len(), 100);
@@ -251,6 +255,37 @@ async fn a_flood_of_writes_is_slowed_down_and_none_is_lost() {
         let value = entry.value.as_ref().unwrap();
         assert!(value.starts_with(format!("{} ", WRITES - 100 + n).as_bytes()));
     }
+    served.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_full_store_refuses_and_names_no_files_to_strangers() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = Keep::File(dir.path().join("spaces.sqlite3"));
+    let config = SpacesConfig { max_bytes: 512 * 1024, ..SpacesConfig::default() };
+    let served = Served::with(config, keep).await;
+    let mut raw = Raw::join(served.node(), 7).await;
+    let mut kept = 0;
+    let refused = loop {
+        let ack =
+            update(&mut raw, json!({"key": kept.to_string(), "value": "x".repeat(30_000)})).await;
+        if !ack["refused"].is_null() {
+            break ack;
+        }
+        kept += 1;
+    };
+    assert!(refused["refused"] == "full" && kept > 5, "{refused} after {kept}");
+    assert!(!refused["detail"].as_str().unwrap().contains('/'), "{refused}");
+    let (mut keys, mut after) = (0, Value::Null);
+    loop {
+        let data = get(&mut raw, json!({"after": after})).await;
+        keys += data["records"].as_array().unwrap().len();
+        after = data["after"].clone();
+        if after.is_null() {
+            break;
+        }
+    }
+    assert_eq!(keys, kept);
     served.stop().await;
 }
 
