@@ -28,7 +28,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs
 /// How long one that was asked is not asked again, whatever it hints.
 const REST: Duration = Duration::from_secs(1);
 
-/// The times of a [`Schedule`].
+/// When others are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
     /// How often a random node of the space is asked, give or take a quarter.
