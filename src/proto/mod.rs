@@ -15,6 +15,7 @@ pub mod address_book;
 pub mod address_entry;
 pub mod address_record;
 pub mod admission;
+pub mod back_off;
 pub mod bans;
 pub mod bootstrap_names;
 pub mod buckets;

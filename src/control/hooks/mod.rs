@@ -11,7 +11,6 @@
 //!   [`MAX_COMMANDS`] of its commands are under way or their answers unread.
 //! * K3: whatever it does, it is there at most once, and started anew only after a pause that grows.
 
-mod back_off;
 mod child;
 mod lines;
 #[cfg(test)]
@@ -26,13 +25,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use self::back_off::BackOff;
 pub use self::{
     child::{COMMAND_BYTES, MAX_COMMANDS},
     words::MAX_COMMAND,
 };
 use super::{Control, model::ApiError};
-use crate::{Decision, Kind, overlay::Topic};
+use crate::{Decision, Kind, overlay::Topic, proto::back_off::BackOff};
 
 /// How long [`Running::stop`] waits beyond the grace for a program that was killed.
 const REAP: Duration = Duration::from_millis(250);

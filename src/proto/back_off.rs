@@ -1,11 +1,11 @@
-//! How long to wait before the hook is started again.
+//! How long to wait before something that ended is started again.
 
 use std::time::Duration;
 
 /// Doubles the pause from one failure to the next, up to a longest one; a run that lasted makes up for all
 /// failures before it.
 #[derive(Debug, Clone)]
-pub(super) struct BackOff {
+pub struct BackOff {
     first: Duration,
     longest: Duration,
     lasting: Duration,
@@ -14,12 +14,13 @@ pub(super) struct BackOff {
 
 impl BackOff {
     /// Pauses from `first` to `longest`. A run of `lasting` begins anew.
-    pub(super) const fn new(first: Duration, longest: Duration, lasting: Duration) -> Self {
+    #[must_use]
+    pub const fn new(first: Duration, longest: Duration, lasting: Duration) -> Self {
         Self { first, longest, lasting, next: first }
     }
 
     /// The pause after a run of this length.
-    pub(super) fn after(&mut self, ran: Duration) -> Duration {
+    pub fn after(&mut self, ran: Duration) -> Duration {
         if ran >= self.lasting {
             self.next = self.first;
         }
