@@ -128,7 +128,9 @@ pub use node::{Node, NodeBuilder, NodeHandle, StartError};
 pub use outbox::SendError;
 pub use peer::{Channel, ChannelSecurity, Direction, PeerInfo, Rtt};
 pub use proto::{
+    address_entry::NotTaken,
     bans::{Ban, BanError, Target},
+    finder::{Finder, Finding},
     journal::{Decision, JournalQuery, Kind},
 };
 pub use reason::CloseReason;

@@ -11,6 +11,7 @@
 //! | discovery | dialer | [`Dial`](dialer::Dial), [`Resolve`](dialer::Resolve) | dials in flight; bootstrap names |
 //! | dialer, session | discovery | [`Dialled`](discovery::Dialled), [`Resolved`](discovery::Resolved) | one per dial |
 //! | discovery | registry | [`Announce`](registry::Announce), [`Elsewhere`](registry::Elsewhere), [`BootstrapResolved`](registry::BootstrapResolved) | changes of the own address; one in 10 s; look-ups of bootstrap names |
+//! | extensions | discovery | [`Found`](discovery::Found) | those who wait for the answer; the allowance of a peer for each finder |
 //! | registry | discovery | [`BanNews`](discovery::BanNews) | bans and discouragements, which are bounded |
 //! | discovery, registry | the store's keeper | [`SaveAddresses`](discovery::SaveAddresses), [`SaveBans`](registry::SaveBans) | one under way; the operator's changes |
 //! | all | journal | [`Decision`](crate::proto::journal::Decision) | its mailbox; what is over is counted |

@@ -14,6 +14,9 @@ const MIN_BYTES: usize = 16;
 /// What keeps this proof from being taken for anything else made with the same key.
 const LABEL: &[u8] = b"peerage/1 network membership";
 
+/// What keeps a pseudonym from being taken for anything else made with the same key.
+const PSEUDONYM: &[u8] = b"peerage/1 pseudonym of a network";
+
 /// A text that cannot be the key of a private network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NetworkKeyError {
@@ -58,16 +61,28 @@ impl NetworkKey {
         self.mac(binding, by).verify_slice(&proof).is_ok()
     }
 
+    /// What this network can be called where others listen: those who have the key know it again, and to
+    /// all others it says neither the network's name nor anything of the key. 32 digits, always the same.
+    #[must_use]
+    pub fn pseudonym(&self, network: &str) -> String {
+        let mac = self.keyed().chain_update(PSEUDONYM).chain_update(network);
+        let bytes: [u8; 32] = mac.finalize().into_bytes().into();
+        hex::encode(bytes.iter().take(16).copied().collect::<Vec<u8>>())
+    }
+
     fn mac(&self, binding: &[u8; 32], by: Direction) -> Hmac<Sha256> {
         let role: &[u8] = match by {
             Direction::Outbound => b"dialler",
             Direction::Inbound => b"listener",
         };
+        self.keyed().chain_update(LABEL).chain_update(role).chain_update(binding)
+    }
+
+    fn keyed(&self) -> Hmac<Sha256> {
         // A key of any length will do for HMAC, so nothing can fail here; were it otherwise, the
         // empty key would prove nothing to anybody who has the right one.
         let mac = Hmac::<Sha256>::new_from_slice(&self.0);
-        let mac = mac.unwrap_or_else(|_| Hmac::new(&Default::default()));
-        mac.chain_update(LABEL).chain_update(role).chain_update(binding)
+        mac.unwrap_or_else(|_| Hmac::new(&Default::default()))
     }
 }
 
@@ -93,6 +108,16 @@ mod tests {
         for nonsense in ["", "zz", &proof[2..], "é"] {
             assert!(!key.verify(&[1; 32], Direction::Outbound, nonsense));
         }
+    }
+
+    #[test]
+    fn a_pseudonym_follows_from_the_key_and_the_name() {
+        let key = NetworkKey::new(b"0123456789abcdef").unwrap();
+        let other = NetworkKey::new(b"0123456789abcdeg").unwrap();
+        let names = [key.pseudonym("a"), key.pseudonym("b"), other.pseudonym("a")];
+        assert_eq!(names[0], key.pseudonym("a"));
+        assert_eq!(names.each_ref().map(String::len), [32; 3]);
+        assert!(names[0] != names[1] && names[0] != names[2] && names[1] != names[2]);
     }
 
     #[test]

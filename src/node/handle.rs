@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::timeout};
 use super::core::Core;
 use crate::{
     actors::{
-        discovery::{Book, BookEntry, DialError, DialNow, Discovery},
+        discovery::{Book, BookEntry, DialError, DialNow, Discovery, Found},
         journal::{Find, Follow},
         knock::{Knock, wait},
         listener::Listener,
@@ -32,7 +32,9 @@ use crate::{
     outbox::SendError,
     peer::PeerInfo,
     proto::{
+        address_entry::NotTaken,
         bans::{Ban, BanError, Target},
+        finder::{Finder, Finding},
         journal::{Decision, JournalQuery},
     },
     reason::CloseReason,
@@ -288,6 +290,18 @@ impl NodeHandle {
     /// There is no session, and why.
     pub async fn dial(&self, addr: HostPort) -> Result<NodeId, DialError> {
         self.inner.discovery.send(DialNow(addr)).await.unwrap_or(Err(DialError::Stopping))
+    }
+
+    /// Takes in an address that an extension has found by other means than a peer's word. Whether it is
+    /// new. It is hearsay, with the finder's name for its source: dialled as any other, and believed and
+    /// told to others only when a node has proven itself there. All that one finder finds fills only a
+    /// part of the book, and it is taken at the pace at which a peer may tell addresses unasked (see
+    /// [`DiscoveryConfig::addrs_per_second`](crate::config::DiscoveryConfig::addrs_per_second)).
+    ///
+    /// # Errors
+    /// It was not taken, and why; what is not taken for its address is also noted in the journal.
+    pub async fn found(&self, by: Finder, finding: Finding) -> Result<bool, NotTaken> {
+        self.inner.discovery.send(Found { by, finding }).await.unwrap_or(Err(NotTaken::Stopping))
     }
 
     /// Ends the session with a peer, with `bye` and this reason (or `requested`, if it is not one

@@ -6,6 +6,7 @@ use crate::{
     address::{AddressError, Class},
     clock::Moment,
     ids::NodeId,
+    proto::finder::Finder,
 };
 
 /// How long a proof stands before another node's claim to the place is looked into.
@@ -29,6 +30,8 @@ pub enum Source {
     Declared(NodeId),
     /// Another node.
     Told(NodeId),
+    /// An extension, by other means than a peer's word.
+    Found(Finder),
 }
 
 impl Source {
@@ -44,8 +47,9 @@ impl Source {
 pub struct Hearing {
     /// Who.
     pub source: Source,
-    /// The remote address of the session in which it was told. Its group decides how much of the
-    /// book the teller can fill, and its class which addresses it can know anything about.
+    /// The remote address of the session in which it was told, or of whoever told it to the
+    /// extension, if that knows. Its group decides how much of the book the teller can fill, and
+    /// its class which addresses it can know anything about.
     pub from: Option<IpAddr>,
 }
 
@@ -73,8 +77,12 @@ pub enum NotTaken {
     SourceFull,
     /// The operator has banned it.
     Banned,
-    /// More came from one peer than its allowance.
+    /// More came from one peer, or from one extension, than its allowance.
     Rate,
+    /// As many extensions as there may be find addresses already.
+    Finders,
+    /// The node is stopping.
+    Stopping,
 }
 
 impl NotTaken {
@@ -90,6 +98,8 @@ impl NotTaken {
             Self::SourceFull => "source-full",
             Self::Banned => "banned",
             Self::Rate => "rate",
+            Self::Finders => "finders",
+            Self::Stopping => "stopping",
         }
     }
 }
@@ -189,7 +199,7 @@ impl Entry {
     /// Whether hearing of it again changes nothing: by far the most frequent case.
     pub(super) fn is_old_news(&self, id: Option<NodeId>, source: Source) -> bool {
         match source {
-            Source::Told(_) => {
+            Source::Told(_) | Source::Found(_) => {
                 self.proven.is_some() || id.is_none() || self.id == id || self.claimed
             }
             Source::Declared(_) => self.proven.is_some() && self.id == id,
@@ -244,6 +254,7 @@ impl Entry {
     pub(super) fn nearest(&self) -> Class {
         match self.told_from {
             Some(ip) if !self.source.is_trusted() && !self.bootstrap => Class::of(ip),
+            None if matches!(self.source, Source::Found(_)) && !self.bootstrap => Class::Public,
             _ => Class::Loopback,
         }
     }

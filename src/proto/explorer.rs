@@ -33,6 +33,7 @@ use crate::{
         bootstrap_names::BootstrapNames,
         buckets::Buckets,
         diversity::Diversity,
+        finder::Finder,
         intake::Intake,
         journal::{Decision, Kind},
         link::Purpose,
@@ -46,6 +47,9 @@ use crate::{
 
 /// Buckets that somebody stands in, in a large network: a hundred thousand nodes fill about so many.
 const USUAL_BUCKETS: usize = 16;
+
+/// How many extensions may find addresses for a node.
+pub const MAX_FINDERS: usize = 16;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +163,8 @@ pub struct Explorer {
     peers: BTreeMap<NodeId, Peer>,
     /// How they are spread over the network.
     buckets: Buckets,
+    /// What extensions that find addresses may tell; at most [`MAX_FINDERS`].
+    finders: BTreeMap<Finder, Intake>,
     /// How many of the peers this node has dialled.
     n_outbound: usize,
     names: BootstrapNames,
@@ -202,6 +208,7 @@ impl Explorer {
             own,
             announced: None,
             peers: BTreeMap::new(),
+            finders: BTreeMap::new(),
             buckets: Buckets::new(me, config.bucket_sessions),
             n_outbound: 0,
             names: BootstrapNames::new(config.bootstrap_retry_max, ladder),

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     ids::LinkId,
     peer::{Direction, PeerInfo},
-    proto::own_address::Settled,
+    proto::{finder::Finding, own_address::Settled},
     wire::{AddrEntry, MAX_LINE},
 };
 
@@ -733,4 +733,95 @@ fn questions_that_cost_a_look_through_the_book_have_a_rate() {
     let answers: Vec<_> = (0..20).map(|_| ask(0)).collect::<Vec<_>>();
     assert_eq!(answers.iter().filter(|len| **len > 40).count(), 16);
     assert!(ask(1) > 40 && ask(1) < 40);
+}
+
+fn found(addr: HostPort, id: u128) -> Finding {
+    Finding { addr, id: Some(NodeId::from_u128(id)), from: None }
+}
+
+fn lan() -> Finder {
+    Finder::new("lan").unwrap()
+}
+
+#[test]
+fn what_an_extension_finds_is_dialled_and_told_only_when_proven_and_never_to_who_is_farther_away() {
+    let (mut explorer, mut out) = (explorer(DiscoveryConfig::default()), Vec::new());
+    assert_eq!(explorer.found(at(0), lan(), &found(addr(3), 3), &mut out), Ok(true));
+    assert_eq!(explorer.found(at(0), lan(), &found(addr(3), 3), &mut out), Ok(false));
+    assert_eq!(explorer.book().get(&addr(3)).unwrap().source, Source::Found(lan()));
+    assert_eq!(dials(&mut out), [(addr(3), Purpose::Session)]);
+    let public = PeerInfo { remote: "203.0.113.7:40000".parse().unwrap(), ..info(7, None) };
+    explorer.peer_up(at(0), &public, &mut out);
+    explorer.peer_up(at(0), &info(8, None), &mut out);
+    let told = |explorer: &mut Explorer, ms, to| {
+        let reply = explorer.get_addr(at(ms), NodeId::from_u128(to), None, None);
+        String::from_utf8(reply.bytes().to_vec()).unwrap().contains(&addr(3).to_string())
+    };
+    assert_eq!([7, 8].map(|to| told(&mut explorer, 0, to)), [false, false]);
+    out.clear();
+    let proof = Proof { id: NodeId::from_u128(3), proven: true, local: None };
+    explorer.dialled(at(10), &addr(3), DialResult { proof: Some(proof), end: None }, &mut out);
+    let there = PeerInfo { direction: Direction::Outbound, remote: addr(3), ..info(3, None) };
+    explorer.peer_up(at(10), &there, &mut out);
+    let sent: Vec<NodeId> = out
+        .iter()
+        .filter_map(|output| match output {
+            Output::Send(to, line) => {
+                let text = String::from_utf8(line.bytes().to_vec()).unwrap();
+                text.contains(&addr(3).to_string()).then_some(*to)
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent, [NodeId::from_u128(8)]);
+    assert_eq!([7, 8].map(|to| told(&mut explorer, 2000, to)), [false, true]);
+}
+
+#[test]
+fn an_extension_is_held_to_a_peers_allowance_and_to_its_part_of_the_book() {
+    let config = DiscoveryConfig::default();
+    let entries = config.book_entries;
+    let (mut explorer, mut out) = (explorer(config), Vec::new());
+    let mut refused = BTreeMap::new();
+    for n in 0..3000 {
+        let finding = found(addr(n + 300), u128::from(n) + 300);
+        if let Err(why) = explorer.found(at(0), lan(), &finding, &mut out) {
+            *refused.entry(why.code()).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(refused.get("rate"), Some(&2000), "{refused:?}");
+    let notes = notes(&mut out);
+    assert!(
+        notes
+            .iter()
+            .any(|(kind, detail)| *kind == Kind::AddrsRefused && detail.starts_with("lan: "))
+    );
+    // Whatever the time, one finder's share of the book is bounded.
+    for n in 0..20_000 {
+        let finding = found(addr(n + 4000), u128::from(n) + 4000);
+        let _taken = explorer.found(at(u64::from(n) * 100), lan(), &finding, &mut out);
+    }
+    assert!(explorer.book().len() < entries / 2, "{} of {entries}", explorer.book().len());
+}
+
+#[test]
+fn there_are_only_so_many_finders_and_each_says_who_it_is() {
+    let (mut explorer, mut out) = (explorer(DiscoveryConfig::default()), Vec::new());
+    for n in 0..=u32::try_from(MAX_FINDERS).unwrap() {
+        let by = Finder::new(&format!("f{n}")).unwrap();
+        let taken = explorer.found(at(0), by, &found(addr(n + 3), 3), &mut out);
+        let is_over = n == u32::try_from(MAX_FINDERS).unwrap();
+        assert_eq!(taken, if is_over { Err(NotTaken::Finders) } else { Ok(true) });
+    }
+    let own = Finding { id: Some(ME), ..found(addr(90), 3) };
+    assert_eq!(
+        explorer.found(at(0), Finder::new("f0").unwrap(), &own, &mut out),
+        Err(NotTaken::Own)
+    );
+    let public = Some("203.0.113.7".parse().unwrap());
+    let far = Finding { from: public, ..found(addr(91), 3) };
+    assert_eq!(
+        explorer.found(at(0), Finder::new("f0").unwrap(), &far, &mut out),
+        Err(NotTaken::Class)
+    );
 }

@@ -1,5 +1,5 @@
-//! What one peer may tell: how many addresses, which of them as its own, and how often its mistakes
-//! are noted.
+//! What one peer, or one extension that finds addresses, may tell: how many addresses, which of them as
+//! its own, and how often its mistakes are noted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,7 +104,12 @@ impl Intake {
     /// What was not taken, in one note: at once, or together with what follows if there were many
     /// notes. One peer's nonsense must not wash everything else out of the journal. `last` notes
     /// what is left.
-    pub fn note(&mut self, from: NodeId, now: Moment, last: bool) -> Option<Decision> {
+    pub fn note(
+        &mut self,
+        from: impl Into<Option<NodeId>>,
+        now: Moment,
+        last: bool,
+    ) -> Option<Decision> {
         let reason = self.refused.keys().next_back()?.code();
         if self.notes.take(now, 1) == 0 && !last {
             return None;

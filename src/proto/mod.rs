@@ -25,6 +25,7 @@ pub mod crowd;
 pub mod diversity;
 pub mod eviction;
 pub mod explorer;
+pub mod finder;
 pub mod floods;
 pub mod intake;
 pub mod journal;

@@ -96,7 +96,7 @@ pub(super) fn put_address(tx: &Connection, record: &AddressRecord) -> rusqlite::
         "INSERT OR REPLACE INTO address (addr, id, shelf, source, source_id, told_from, heard, \
          proven, tried, failures) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
-    let (source, source_id) = source_parts(record.source);
+    let (source, source_id) = source_parts(&record.source);
     insert.execute(params![
         record.addr.to_string(),
         record.id.map(id_bytes),
@@ -189,15 +189,17 @@ fn source(code: &str, id: Option<NodeId>) -> Option<Source> {
         ("manual", None) => Some(Source::Manual),
         ("declared", Some(id)) => Some(Source::Declared(id)),
         ("told", Some(id)) => Some(Source::Told(id)),
+        (finder, None) => finder.parse().ok().map(Source::Found),
         _ => None,
     }
 }
 
-const fn source_parts(source: Source) -> (&'static str, Option<NodeId>) {
+fn source_parts(source: &Source) -> (&str, Option<NodeId>) {
     match source {
         Source::Bootstrap => ("bootstrap", None),
         Source::Manual => ("manual", None),
-        Source::Declared(id) => ("declared", Some(id)),
-        Source::Told(id) => ("told", Some(id)),
+        Source::Declared(id) => ("declared", Some(*id)),
+        Source::Told(id) => ("told", Some(*id)),
+        Source::Found(by) => (by.name(), None),
     }
 }

@@ -20,6 +20,7 @@ use crate::{
         address_entry::Source,
         address_record::Shelf,
         bans::Target,
+        finder::Finder,
         journal::{Decision, Kind},
     },
     testkit::Probe,
@@ -111,6 +112,9 @@ fn any_source() -> impl Strategy<Value = Source> {
         Just(Source::Manual),
         any_id().prop_map(Source::Declared),
         any_id().prop_map(Source::Told),
+        "[a-z0-9-]{5,16}".prop_filter_map("another source's name", |name| {
+            Some(Source::Found(Finder::new(&name).ok()?))
+        }),
     ]
 }
 

@@ -6,7 +6,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use super::messages::{
-    BanNews, Book, BookEntry, DialError, DialNow, Dialled, FromPeer, Question, Resolved,
+    BanNews, Book, BookEntry, DialError, DialNow, Dialled, Found, FromPeer, Question, Resolved,
     SaveAddresses,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     ids::NodeId,
     outbox::SendError,
     proto::{
-        address_entry::Entry,
+        address_entry::{Entry, NotTaken},
         address_record::{AddressChange, Shelf},
         explorer::{Explorer, Output},
     },
@@ -292,6 +292,17 @@ impl Handler<DialNow> for Discovery {
         self.waiting.entry(addr).or_default().push(answer);
         self.apply(now, ctx);
         Box::pin(async move { waiting.await.unwrap_or(Err(DialError::Stopping)) })
+    }
+}
+
+impl Handler<Found> for Discovery {
+    type Result = Result<bool, NotTaken>;
+
+    fn handle(&mut self, Found { by, finding }: Found, ctx: &mut Context<Self>) -> Self::Result {
+        let now = self.clock.now();
+        let taken = self.explorer.found(now, by, &finding, &mut self.outputs);
+        self.apply(now, ctx);
+        taken
     }
 }
 

@@ -11,10 +11,11 @@ use crate::{
     clock::Moment,
     ids::NodeId,
     proto::{
-        address_entry::Source,
+        address_entry::{NotTaken, Source},
         address_record::{AddressChange, Shelf},
         bans::{Target, Verdict},
         explorer::DialResult,
+        finder::{Finder, Finding},
     },
     reason::CloseReason,
     wire::AddrEntry,
@@ -92,6 +93,17 @@ pub enum DialError {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<NodeId, DialError>")]
 pub struct DialNow(pub HostPort);
+
+/// From an extension: it has found an address. Answered with whether that is new, or why it was not
+/// taken. Whoever sends it waits for the answer.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<bool, NotTaken>")]
+pub struct Found {
+    /// Who.
+    pub by: Finder,
+    /// What.
+    pub finding: Finding,
+}
 
 /// From the registry: somebody is not wanted until a moment, or is again (`None`). Bounded by the
 /// number of bans and discouragements.

@@ -8,7 +8,7 @@ mod messages;
 
 pub use actor::{Discovery, Ports};
 pub use messages::{
-    BanNews, Book, BookEntry, DialError, DialNow, Dialled, FromPeer, Question, Resolved,
+    BanNews, Book, BookEntry, DialError, DialNow, Dialled, Found, FromPeer, Question, Resolved,
     SaveAddresses,
 };
 

@@ -20,7 +20,7 @@ pub struct Address {
     /// `new`: hearsay. `tried`: proven. `cold`: proven once, silent since, retried slowly.
     pub shelf: String,
     /// Who told it: `bootstrap` or `manual`, the operator; `declared`, the node that listens there; `told`,
-    /// another node.
+    /// another node; else the extension that found it, such as `lan`.
     pub source: String,
     /// Which node told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,11 +56,12 @@ impl From<&BookEntry> for Address {
             Shelf::Tried => "tried",
             Shelf::Cold => "cold",
         };
-        let (source, told_by) = match entry.source {
+        let (source, told_by) = match &entry.source {
             Source::Bootstrap => ("bootstrap", None),
             Source::Manual => ("manual", None),
             Source::Declared(id) => ("declared", Some(id)),
             Source::Told(id) => ("told", Some(id)),
+            Source::Found(by) => (by.name(), None),
         };
         Self {
             addr: entry.addr.to_string(),

@@ -11,7 +11,10 @@ use sha2::Sha256;
 use crate::{
     address::{Class, Group, Host, HostPort},
     ids::NodeId,
-    proto::address_entry::{Hearing, Source},
+    proto::{
+        address_entry::{Hearing, Source},
+        finder::Finder,
+    },
 };
 
 /// The secret of a book. Whoever knows it can find addresses that all fall into the buckets they
@@ -86,19 +89,21 @@ pub(super) enum SourceGroup {
     /// The teller itself, if it is near: addresses that are not public cost nobody anything, so
     /// that counting by them would hold back only the good among the nodes of one machine.
     Near(Option<NodeId>),
+    /// The extension that found it, if nobody knows from which public address it has it.
+    Finder(Finder),
 }
 
 impl SourceGroup {
     pub(super) fn of(hearing: Hearing) -> Self {
-        let Some(ip) = hearing.from else { return Self::Nobody };
-        let by = match hearing.source {
-            Source::Told(by) | Source::Declared(by) => Some(by),
-            Source::Bootstrap | Source::Manual => None,
-        };
-        if Class::of(ip) == Class::Public {
-            Self::Public(Group::of(&SocketAddr::new(ip, 0).into()))
-        } else {
-            Self::Near(by)
+        let public = hearing.from.filter(|ip| Class::of(*ip) == Class::Public);
+        if let Some(ip) = public {
+            return Self::Public(Group::of(&SocketAddr::new(ip, 0).into()));
+        }
+        match hearing.source {
+            Source::Found(by) => Self::Finder(by),
+            _ if hearing.from.is_none() => Self::Nobody,
+            Source::Told(by) | Source::Declared(by) => Self::Near(Some(by)),
+            Source::Bootstrap | Source::Manual => Self::Near(None),
         }
     }
 }
@@ -110,6 +115,10 @@ fn feed_source(mac: &mut Hmac<Sha256>, source: &SourceGroup) {
         SourceGroup::Near(Some(id)) => {
             mac.update(b"i");
             mac.update(&id.as_u128().to_be_bytes());
+        }
+        SourceGroup::Finder(by) => {
+            mac.update(b"f");
+            mac.update(by.name().as_bytes());
         }
     }
 }

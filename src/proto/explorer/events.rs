@@ -1,6 +1,6 @@
 //! What peers do: come, go, and tell addresses.
 
-use super::{Explorer, Output, Peer, is_code};
+use super::{Explorer, MAX_FINDERS, Output, Peer, is_code};
 use crate::{
     address::HostPort,
     clock::Moment,
@@ -8,6 +8,7 @@ use crate::{
     peer::{Direction, PeerInfo},
     proto::{
         address_entry::{Hearing, NotTaken, Source},
+        finder::{Finder, Finding},
         intake::Intake,
         journal::{Decision, Kind},
     },
@@ -115,6 +116,44 @@ impl Explorer {
             self.refresh_soon(now);
         }
         self.tick(now, out);
+    }
+
+    /// An extension has found an address. Whether it is new. What is found is hearsay, and each finder
+    /// has the allowance of a peer that tells addresses unasked.
+    ///
+    /// # Errors
+    /// It was not taken, and why.
+    pub fn found(
+        &mut self,
+        now: Moment,
+        by: Finder,
+        finding: &Finding,
+        out: &mut Vec<Output>,
+    ) -> Result<bool, NotTaken> {
+        if self.finders.len() >= MAX_FINDERS && !self.finders.contains_key(&by) {
+            return Err(NotTaken::Finders);
+        }
+        let new_intake = || Intake::new(&self.config, now);
+        let intake = self.finders.entry(by).or_insert_with(new_intake);
+        let Finding { addr, id, from } = finding;
+        let hearing = Hearing { source: Source::Found(by), from: *from };
+        let taken = match intake.allow(now, 1) {
+            0 => Err(NotTaken::Rate),
+            _ => self.book.learn(addr, *id, hearing, now).inspect_err(|why| {
+                if *why != NotTaken::Own {
+                    intake.refuse(*why);
+                }
+            }),
+        };
+        out.extend(intake.note(None, now, false).map(|note| {
+            let detail = format!("{by}: {}", note.detail);
+            Output::Note(note.detail(detail))
+        }));
+        if taken == Ok(true) {
+            self.refresh_soon(now);
+        }
+        self.tick(now, out);
+        taken
     }
 
     fn declared(&mut self, now: Moment, by: &PeerInfo, addr: &HostPort, out: &mut Vec<Output>) {
