@@ -96,6 +96,7 @@ pub mod data_dir;
 pub mod extension;
 pub mod identity;
 pub mod ids;
+pub mod lan;
 pub mod meters;
 pub mod node;
 pub mod outbox;

@@ -79,7 +79,7 @@ fn without_a_command_the_help_goes_to_stderr() {
 type Key = (&'static str, &'static str, (&'static str, &'static str), (&'static str, &'static str));
 
 /// Every key there is.
-const KEYS: [Key; 31] = [
+const KEYS: [Key; 32] = [
     (
         "listen",
         "[\"127.0.0.1:1\"]",
@@ -89,6 +89,7 @@ const KEYS: [Key; 31] = [
     ("advertise", "\"a:1\"", ("a:2", "\"a:2\""), ("a:3", "\"a:3\"")),
     ("bootstrap", "[\"b:1\"]", ("b:2, c:2", "[\"b:2\", \"c:2\"]"), ("b:3", "[\"b:3\"]")),
     ("tag", "[\"k=1\"]", ("k=2,l=x", "[\"k=2\", \"l=x\"]"), ("k=3", "[\"k=3\"]")),
+    ("lan", "true", ("false", "false"), ("true", "true")),
     ("ping-interval", "\"1s\"", ("200ms", "\"200ms\""), ("2m", "\"2m\"")),
     ("dead-after", "\"5m\"", ("6m", "\"6m\""), ("7m", "\"7m\"")),
     ("handshake-timeout", "\"1s\"", ("2s", "\"2s\""), ("3s", "\"3s\"")),

@@ -81,6 +81,7 @@ fn the_machines_know_no_actors_no_sockets_no_clock_and_no_entropy() {
         "replicator/publishing.rs",
         "store/tests.rs",
     ];
+    assert_absent("src/lan", &IMPURE, &["lan/mod.rs", "lan/daemon.rs"], "what decides is pure");
     assert_absent("src/spaces", &IMPURE, &shells, "what decides is pure (src/spaces/mod.rs)");
 }
 
@@ -92,7 +93,14 @@ fn the_wire_knows_no_actors_and_no_sockets() {
 
 #[test]
 fn the_core_does_not_know_who_extends_or_simulates_it() {
-    let words = ["crate::sim", "crate::testkit", "crate::cli", "crate::overlay", "crate::spaces"];
+    let words = [
+        "crate::sim",
+        "crate::testkit",
+        "crate::cli",
+        "crate::overlay",
+        "crate::spaces",
+        "crate::lan",
+    ];
     let tests = ["session/tests.rs", "registry/tests.rs", "discovery/tests.rs"];
     assert_absent("src/actors", &words, &tests, "the core imports no extension");
 }
@@ -100,7 +108,12 @@ fn the_core_does_not_know_who_extends_or_simulates_it() {
 #[test]
 fn nothing_below_the_overlay_knows_it() {
     for dir in ["src/proto", "src/wire", "src/identity", "src/secure", "src/node", "src/store"] {
-        assert_absent(dir, &["crate::overlay", "crate::spaces"], &[], "they are extensions");
+        assert_absent(
+            dir,
+            &["crate::overlay", "crate::spaces", "crate::lan"],
+            &[],
+            "they are extensions",
+        );
     }
 }
 

@@ -22,6 +22,8 @@ struct FileConfig {
     advertise: Option<String>,
     /// One address or a list.
     bootstrap: Option<OneOrMany>,
+    /// A switch.
+    lan: Option<bool>,
     /// One tag or a list.
     tag: Option<Tags>,
     /// A duration.
@@ -131,6 +133,7 @@ impl FileConfig {
             listen: self.listen.map(|list| list.0),
             advertise: self.advertise,
             bootstrap: self.bootstrap.map(|list| list.0),
+            lan: self.lan.map(|on| on.to_string()),
             tag: self.tag.map(|list| list.0),
             ping_interval: self.ping_interval.map(|text| text.0),
             dead_after: self.dead_after.map(|text| text.0),
@@ -238,6 +241,7 @@ mod tests {
             listen = ["0.0.0.0:5999", "[::]:5999"]
             advertise = "a:1"
             bootstrap = "b:2"
+            lan = true
             tag = ["k=v", "l=w"]
             ping-interval = "1s"
             dead-after = "2s"
@@ -264,6 +268,7 @@ mod tests {
             listen: Some(vec!["0.0.0.0:5999".to_owned(), "[::]:5999".to_owned()]),
             advertise: some("a:1"),
             bootstrap: Some(vec!["b:2".to_owned()]),
+            lan: some("true"),
             tag: Some(vec!["k=v".to_owned(), "l=w".to_owned()]),
             ping_interval: some("1s"),
             dead_after: some("2s"),

@@ -69,6 +69,8 @@ pub(crate) struct Layer {
     pub(crate) advertise: Option<String>,
     /// First contacts.
     pub(crate) bootstrap: Option<Vec<String>>,
+    /// Find others on the local network.
+    pub(crate) lan: Option<String>,
     /// What the node says of itself.
     pub(crate) tag: Option<Vec<String>>,
     /// Time between pings.

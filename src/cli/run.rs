@@ -6,6 +6,7 @@ use actix_rt::System;
 use peerage::{
     DataDir, Node, Security, StoredKey,
     control::{About, Control, hooks::Running},
+    lan::{Lan, LanConfig},
     overlay::{Overlay, OverlayConfig},
 };
 
@@ -81,6 +82,7 @@ async fn serve(
     let served = api.zip(control.as_ref()).map(|(api, control)| api.serve(control)).transpose()?;
     let hook = settings.hook.as_ref().zip(control.as_ref());
     let hook = hook.map(|(hook, control)| control.hook(hook.value.clone()));
+    let lan = settings.lan.value.then(|| Lan::start(node, &LanConfig::of(&settings.node)));
     match settings.log_format.value {
         LogFormat::Text => print::stderr(&started.text()),
         LogFormat::Json => started.log(),
@@ -93,7 +95,7 @@ async fn serve(
                 served.stop().await;
             }
             // At once, since both may take their time.
-            tokio::join!(end(hook), async {
+            tokio::join!(end(hook), leave(lan), async {
                 if let Some(control) = control {
                     control.stop().await;
                 }
@@ -102,7 +104,7 @@ async fn serve(
             Ok(())
         }
         failure = node.failed() => {
-            end(hook).await;
+            tokio::join!(end(hook), leave(lan));
             Err(Failure::Actor(failure))
         }
     }
@@ -112,6 +114,13 @@ async fn serve(
 async fn end(hook: Option<Running>) {
     if let Some(hook) = hook {
         hook.stop().await;
+    }
+}
+
+/// Says goodbye on the local network, if the node is announced there.
+async fn leave(lan: Option<Lan>) {
+    if let Some(lan) = lan {
+        lan.stop().await;
     }
 }
 

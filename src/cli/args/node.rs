@@ -37,6 +37,15 @@ pub(super) struct NodeArgs {
     )]
     bootstrap: Option<Vec<String>>,
 
+    /// Find nodes of the same network on the local network, and be found there.
+    ///
+    /// By multicast DNS, as `_peerage._tcp.local.`. Everybody there can see the node's id, where it listens
+    /// and its network's name (of a private network, see --network-key, not the name). What is found is
+    /// believed when it has proven itself, as any address. A node that listens on loopback alone does
+    /// this on loopback alone.
+    #[arg(long, env = "PEERAGE_LAN", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    lan: Option<String>,
+
     /// What the node says of itself for others to choose by; may be given several times.
     ///
     /// At most 16, each with a name and a value of 1 to 64 bytes. Nothing proves what a node says.
@@ -172,6 +181,7 @@ impl NodeArgs {
         place(matches, "listen", self.listen, &mut flags.listen, &mut env.listen);
         place(matches, "advertise", self.advertise, &mut flags.advertise, &mut env.advertise);
         place(matches, "bootstrap", self.bootstrap, &mut flags.bootstrap, &mut env.bootstrap);
+        place(matches, "lan", self.lan, &mut flags.lan, &mut env.lan);
         place(matches, "tag", self.tag, &mut flags.tag, &mut env.tag);
         let value = self.ping_interval;
         place(matches, "ping_interval", value, &mut flags.ping_interval, &mut env.ping_interval);

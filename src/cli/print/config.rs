@@ -84,6 +84,11 @@ fn node_rows(settings: &Settings) -> Vec<Row> {
         row("listen", Ok(list(&node.listen))),
         row("advertise", advertise.ok_or("\"HOST:PORT\"")),
         row("bootstrap", Ok(list(&node.bootstrap))),
+        Row {
+            key: "lan",
+            value: Ok(settings.lan.value.to_string()),
+            origin: settings.lan.origin.clone(),
+        },
         row("tag", Ok(list(&tags))),
         row("ping-interval", span(node.liveness.ping_interval)),
         row("dead-after", span(node.liveness.dead_after)),

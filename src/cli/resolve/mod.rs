@@ -34,7 +34,7 @@ use self::{
     hooks::resolve_hook,
     parse::{
         parse_addr, parse_bootstrap, parse_dialable, parse_duration, parse_filter, parse_format,
-        parse_list, parse_number, parse_tags, parse_workers,
+        parse_list, parse_number, parse_switch, parse_tags, parse_workers,
     },
     pick::pick,
     storage::resolve_storage,
@@ -68,6 +68,8 @@ pub(crate) struct Settings {
     pub(crate) node_origins: Origins,
     /// From which files those of `node.trust` were read.
     pub(crate) trust_files: TrustFiles,
+    /// Whether to find others on the local network.
+    pub(crate) lan: Sourced<bool>,
     /// Where to keep what outlives a run, if anywhere.
     pub(crate) storage: Storage,
     /// Where to serve the control API, if anywhere.
@@ -128,6 +130,7 @@ impl Settings {
             node,
             node_origins: Origins::default(),
             trust_files: TrustFiles::default(),
+            lan: Sourced::by_default(false),
             storage: Storage::by_default(data_dir),
             api: ApiSettings::default(),
             hook: None,
@@ -156,7 +159,8 @@ pub(crate) fn resolve(
     config: Option<Sourced<PathBuf>>,
     machine: &Machine,
 ) -> Result<Settings, UsageError> {
-    let Settings { mut node, mut node_origins, log, log_format, .. } = Settings::by_default(None);
+    let Settings { mut node, mut node_origins, lan, log, log_format, .. } =
+        Settings::by_default(None);
     resolve_node(layers, &mut node, &mut node_origins)?;
     resolve_limits(layers, &mut node, &mut node_origins)?;
     let trust_files = resolve_trust(layers, machine, &mut node, &mut node_origins)?;
@@ -170,6 +174,7 @@ pub(crate) fn resolve(
         node,
         node_origins,
         trust_files,
+        lan: pick(layers, "lan", |layer| layer.lan.as_deref(), parse_switch)?.unwrap_or(lan),
         api: resolve_api(layers, &storage)?,
         storage,
         hook: resolve_hook(layers)?,
