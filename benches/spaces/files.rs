@@ -8,7 +8,8 @@ use peerage::{
     clock::Moment,
     spaces::{
         Rules, SpaceId, SpaceSpec,
-        store::{Outcome, Owner, Store, Write},
+        scribe::Write,
+        store::{Outcome, Owner, Store},
     },
 };
 use rand::SeedableRng;

@@ -9,88 +9,90 @@ use tokio::sync::oneshot;
 
 use super::store::Store;
 
-/// Something done with a store, which may be closed.
-type Work = dyn FnOnce(&mut Option<Store>) + Send;
+/// Something done with what is kept, which may be closed.
+type Work<T> = dyn FnOnce(&mut Option<T>) + Send;
 
 /// What is to be done.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Job(Box<Work>);
+struct Job<T>(Box<Work<T>>);
 
-/// The store on a thread of its own.
-struct OnThread(Option<Store>);
+/// What is kept, on a thread of its own.
+struct OnThread<T>(Option<T>);
 
-impl Actor for OnThread {
+impl<T: Unpin + 'static> Actor for OnThread<T> {
     type Context = SyncContext<Self>;
 }
 
-impl Handler<Job> for OnThread {
+impl<T: Unpin + 'static> Handler<Job<T>> for OnThread<T> {
     type Result = ();
 
-    fn handle(&mut self, Job(job): Job, _: &mut Self::Context) {
+    fn handle(&mut self, Job(job): Job<T>, _: &mut Self::Context) {
         job(&mut self.0);
     }
 }
 
-/// The way to a store. Clones lead to the same one.
+/// The way to a store, or to whoever prepares what is written there. Clones lead to the same one.
 ///
 /// What is on its way is bounded by those who send it: each waits for its answer.
-#[derive(Debug, Clone)]
-pub(super) struct Keeper {
-    way: Way,
+#[derive(Debug)]
+pub(super) struct Keeper<T: Unpin + 'static> {
+    way: Way<T>,
 }
 
-#[derive(Debug, Clone)]
-enum Way {
-    Thread(Addr<OnThread>),
-    Here(Arc<Mutex<Option<Store>>>),
+#[derive(Debug)]
+enum Way<T: Unpin + 'static> {
+    Thread(Addr<OnThread<T>>),
+    Here(Arc<Mutex<Option<T>>>),
+}
+
+impl<T: Unpin + 'static> Clone for Keeper<T> {
+    fn clone(&self) -> Self {
+        let way = match &self.way {
+            Way::Thread(thread) => Way::Thread(thread.clone()),
+            Way::Here(kept) => Way::Here(kept.clone()),
+        };
+        Self { way }
+    }
 }
 
 /// The store was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Closed;
 
-impl Keeper {
-    /// Keeps a store on a thread of its own. Must be called inside an actix system.
+impl<T: Send + Unpin + 'static> Keeper<T> {
+    /// Keeps something on a thread of its own. Must be called inside an actix system.
     #[must_use]
-    pub(super) fn on_thread(store: Store) -> Self {
+    pub(super) fn on_thread(kept: T, name: &'static str) -> Self {
         // The arbiter wants to be able to make a second one, but would do so only for an actor that
         // stops itself.
-        let store = Mutex::new(Some(store));
-        let make = move || OnThread(store.lock().take());
-        let thread = || thread::Builder::new().name("peerage-spaces".to_owned());
+        let kept = Mutex::new(Some(kept));
+        let make = move || OnThread(kept.lock().take());
+        let thread = move || thread::Builder::new().name(name.to_owned());
         Self { way: Way::Thread(SyncArbiter::start_with_thread_builder(1, thread, make)) }
     }
 
-    /// Keeps a store that is in memory: everything is done where it is asked for, at once.
+    /// Has everything done where it is asked for, at once.
     #[must_use]
-    pub(super) fn here(store: Store) -> Self {
-        Self { way: Way::Here(Arc::new(Mutex::new(Some(store)))) }
+    pub(super) fn here(kept: T) -> Self {
+        Self { way: Way::Here(Arc::new(Mutex::new(Some(kept)))) }
     }
 
-    /// Does something with the store, after all that was asked for before. It is done even if nobody waits
+    /// Does something with what is kept, after all that was asked for before. It is done even if nobody waits
     /// for it any more.
     ///
     /// # Errors
     /// The store was closed.
     pub(super) async fn call<R: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Store) -> R + Send + 'static,
+        job: impl FnOnce(&mut T) -> R + Send + 'static,
     ) -> Result<R, Closed> {
-        self.take(|store| store.as_mut().map(job)).await
-    }
-
-    /// Closes the store: later calls find it closed.
-    ///
-    /// # Errors
-    /// It was closed already.
-    pub(super) async fn close(&self) -> Result<Result<(), crate::store::StoreError>, Closed> {
-        self.take(|store| store.take().map(Store::close)).await
+        self.take(|kept| kept.as_mut().map(job)).await
     }
 
     async fn take<R: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Option<Store>) -> Option<R> + Send + 'static,
+        job: impl FnOnce(&mut Option<T>) -> Option<R> + Send + 'static,
     ) -> Result<R, Closed> {
         match &self.way {
             Way::Here(store) => job(&mut store.lock()).ok_or(Closed),
@@ -103,5 +105,15 @@ impl Keeper {
                 answered.await.ok().flatten().ok_or(Closed)
             }
         }
+    }
+}
+
+impl Keeper<Store> {
+    /// Closes the store: later calls find it closed.
+    ///
+    /// # Errors
+    /// It was closed already.
+    pub(super) async fn close(&self) -> Result<Result<(), crate::store::StoreError>, Closed> {
+        self.take(|store| store.take().map(Store::close)).await
     }
 }

@@ -48,6 +48,7 @@ pub mod reconcile;
 pub mod record;
 mod replicator;
 mod schedule;
+pub mod scribe;
 mod shunned;
 mod space;
 pub mod store;
@@ -70,6 +71,7 @@ pub use self::{
     lines::{JsonValue, Line, ValueError},
     name::{SpaceId, SpaceName, SpaceSpec, SpecError},
     record::{MAX_KEY, MAX_VALUE},
+    replicator::SpacesStats,
     schedule::Times,
     space::{Imported, Space, Version},
     store::{Entry, JoinError, MAX_SPACES, Page, SpaceInfo},
@@ -78,7 +80,7 @@ pub use self::{
 use self::{
     classic::Classic,
     keeper::Keeper,
-    replicator::{CountPeers, Find, Join, Leave, Replicator, Stop},
+    replicator::{Count, CountPeers, Find, Join, Leave, Replicator, Stop},
     space::WRITE_ROOM,
     store::{Owner, Store},
 };
@@ -123,7 +125,7 @@ pub struct Spaces {
 
 #[derive(Debug)]
 struct Inner {
-    keeper: Keeper,
+    keeper: Keeper<Store>,
     replicator: Addr<Replicator>,
     /// What may be on its way to be written.
     room: Arc<Semaphore>,
@@ -159,8 +161,12 @@ impl Spaces {
             max_bytes: config.max_bytes,
         };
         let now = node.clock().now();
-        let (keeper, set_aside) = match keep {
-            Keep::Memory => (Keeper::here(Store::in_memory(owner)?), None),
+        let (keeper, scribe, set_aside) = match keep {
+            Keep::Memory => {
+                let store = Store::in_memory(owner)?;
+                let scribe = Keeper::here(store.scribe().clone());
+                (Keeper::here(store), scribe, None)
+            }
             Keep::File(path) => {
                 // A disk may take its time.
                 let open = {
@@ -170,7 +176,8 @@ impl Spaces {
                 let stopped =
                     |_| StoreError::Other { path, cause: "the node is stopping".to_owned() };
                 let (store, set_aside) = open.await.map_err(stopped)??;
-                (Keeper::on_thread(store), set_aside)
+                let scribe = Keeper::on_thread(store.scribe().clone(), "peerage-scribe");
+                (Keeper::on_thread(store, "peerage-spaces"), scribe, set_aside)
             }
         };
         if let Some(set_aside) = set_aside {
@@ -179,7 +186,7 @@ impl Spaces {
             node.note(note.detail(set_aside.to_string()));
         }
         let spaces = keeper.call(|store| store.spaces()).await.unwrap_or_default();
-        let replicator = Replicator::new(overlay, keeper.clone(), config, spaces).start();
+        let replicator = Replicator::new(overlay, (keeper.clone(), scribe), config, spaces).start();
         node.subscribe(replicator.clone().recipient()).await;
         let room = Arc::new(Semaphore::new(WRITE_ROOM));
         let classic = OnceLock::new();
@@ -233,6 +240,11 @@ impl Spaces {
             SpaceState { info, peers }
         };
         infos.into_iter().map(state).collect()
+    }
+
+    /// What was done so far. All zeros when it has stopped.
+    pub async fn stats(&self) -> SpacesStats {
+        self.inner.replicator.send(Count).await.unwrap_or_default()
     }
 
     async fn find(&self, name: &str) -> Result<Option<SpaceId>, SpaceError> {

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use thiserror::Error;
 
-use super::{
-    name::SpaceId,
-    store::{Outcome, Write},
-};
+use super::{name::SpaceId, scribe::Write, store::Outcome};
 use crate::{ids::NodeId, store::StoreError};
 
 /// Has records kept: answered when they are.

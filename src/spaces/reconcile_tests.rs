@@ -13,7 +13,8 @@ use crate::{
     spaces::{
         name::{SpaceId, SpaceSpec},
         record::Record,
-        store::{Outcome, Owner, Parcel, Store, Write},
+        scribe::Write,
+        store::{Outcome, Owner, Parcel, Store},
     },
 };
 

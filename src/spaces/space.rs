@@ -11,7 +11,8 @@ use super::{
     lines::Line,
     name::{SpaceId, SpaceSpec},
     put::{Put, Source},
-    store::{Entry, Outcome, Page, SpaceInfo, Taken, Write},
+    scribe::Write,
+    store::{Entry, Outcome, Page, SpaceInfo, Taken},
     watch::Watch,
 };
 use crate::ids::NodeId;
@@ -250,14 +251,8 @@ impl Space {
     }
 
     async fn room(&self, writes: &[Write]) -> Result<SemaphorePermit<'_>, SpaceError> {
-        let len = |write: &Write| match write {
-            Write::Own { key, value } | Write::Plain { key, value, .. } => {
-                key.len() + value.as_ref().map_or(0, Bytes::len)
-            }
-            Write::Other(record) => record.packed_len(),
-        };
-        let kib: usize = writes.iter().map(|write| 1 + len(write) / 1024).sum();
-        let kib = u32::try_from(kib.min(WRITE_ROOM)).unwrap_or(u32::MAX);
+        let kib: u64 = writes.iter().map(|write| 1 + write.len() / 1024).sum();
+        let kib = u32::try_from(kib.min(WRITE_ROOM as u64)).unwrap_or(u32::MAX);
         self.spaces.inner.room.acquire_many(kib).await.or(Err(SpaceError::Stopped))
     }
 }

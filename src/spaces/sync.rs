@@ -21,8 +21,9 @@ use super::{
     put::{Put, PutError, Source},
     reconcile::{Fault, Item, Range, Reconciler, Step, Terms, ToldSum},
     record::{KeyHash, MAX_PACKED, Record, RecordError},
+    scribe::Write,
     shunned::Shunned,
-    store::{Outcome, PIECE_BYTES, Store, Write},
+    store::{Outcome, PIECE_BYTES, Store},
     summary::Node,
 };
 use crate::{
@@ -91,7 +92,7 @@ pub(super) struct Report {
 /// With whom, about what.
 #[derive(Debug, Clone)]
 pub(super) struct Sync {
-    pub(super) keeper: Keeper,
+    pub(super) keeper: Keeper<Store>,
     pub(super) link: Link,
     pub(super) puts: Recipient<Put>,
     pub(super) clock: Clock,

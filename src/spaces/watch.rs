@@ -32,7 +32,7 @@ pub enum Change {
 /// of the node.
 #[derive(Debug)]
 pub struct Watch {
-    keeper: Keeper,
+    keeper: Keeper<Store>,
     space: SpaceId,
     latest: watch::Receiver<u64>,
     seen: u64,
@@ -41,7 +41,7 @@ pub struct Watch {
 
 impl Watch {
     pub(super) fn new(
-        keeper: Keeper,
+        keeper: Keeper<Store>,
         space: SpaceId,
         latest: watch::Receiver<u64>,
         since: Option<u64>,

@@ -20,11 +20,7 @@ use bytes::Bytes;
 pub use self::words::{Data, DataRecord, GetData, Quit, UpdateAck, UpdateData};
 use self::{turns::Turns, words::No};
 use super::{
-    Spaces,
-    admission::Amount,
-    error::SpaceError,
-    space::Version,
-    store::{MAX_PAGE, Write},
+    Spaces, admission::Amount, error::SpaceError, scribe::Write, space::Version, store::MAX_PAGE,
 };
 use crate::{
     CloseReason, PeerHandle, Received, RegisterError,

@@ -1,19 +1,21 @@
 //! What is to be written, in batches.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use actix::{fut::wrap_future, prelude::*};
 use tokio::sync::oneshot;
 
 use super::{Put, Replicator, Source};
 use crate::{
+    clock::Moment,
     overlay::Published,
     proto::journal::{Decision, Kind},
     spaces::{
         messages::SpaceChange,
-        name::SpaceId,
+        name::{SpaceId, SpaceSpec},
         put::PutError,
-        store::{Outcome, Store, Write},
+        scribe::{Prepared, Scribe, Write},
+        store::{Outcome, Store},
     },
     store::StoreError,
 };
@@ -42,39 +44,76 @@ struct Waiting {
     answer: Option<Answer>,
 }
 
+/// A batch that is ready to be written.
+pub(super) struct Ready {
+    writes: Vec<(SpaceId, Prepared)>,
+    waiting: Vec<Waiting>,
+}
+
 /// What was written, and what each space is like now.
 type Committed = (Vec<Outcome>, BTreeMap<SpaceId, (u64, [u8; 8])>);
 
 impl Replicator {
     pub(super) fn enqueue(&mut self, queued: Queued, ctx: &mut Context<Self>) {
         self.queue.push_back(queued);
-        self.commit(ctx);
+        self.prepare(ctx);
     }
 
-    /// Writes what has gathered, unless something is being written.
-    fn commit(&mut self, ctx: &mut Context<Self>) {
-        if self.is_committing || self.queue.is_empty() {
+    /// Has what has gathered signed and verified, unless something is or waits to be written.
+    fn prepare(&mut self, ctx: &mut Context<Self>) {
+        if self.is_preparing || self.ready.is_some() || self.queue.is_empty() {
             return;
         }
-        self.is_committing = true;
+        self.is_preparing = true;
         let (mut writes, mut waiting, mut bytes) = (Vec::new(), Vec::new(), 0);
         while writes.len() < MAX_BATCH
             && bytes < MAX_BATCH_BYTES
             && let Some(Queued { put, answer, .. }) = self.queue.pop_front()
         {
             let Put { space, writes: some, source } = put;
-            bytes += some.iter().map(len).sum::<u64>();
+            // Who has left a space since has nothing written there.
+            let Some(member) = self.members.get(&space) else {
+                let nothing = some.iter().map(|_| Outcome::Old).collect();
+                let _gone = answer.map(|answer| answer.send(Ok(nothing)));
+                continue;
+            };
+            bytes += some.iter().map(Write::len).sum::<u64>();
             waiting.push(Waiting { space, source, writes: some.len(), answer });
-            writes.extend(some.into_iter().map(|write| (space, write)));
+            writes.extend(some.into_iter().map(|write| (member.spec.clone(), write)));
         }
+        let (scribe, now) = (self.scribe.clone(), self.now());
+        let prepare =
+            async move { scribe.call(move |scribe| prepare_all(scribe, writes, now)).await };
+        ctx.spawn(wrap_future::<_, Self>(prepare).map(move |prepared, replicator, ctx| {
+            replicator.is_preparing = false;
+            // Without the scribe's thread nothing is written, and whoever waits hears that it stops.
+            if let Ok(writes) = prepared {
+                replicator.ready = Some(Ready { writes, waiting });
+            }
+            replicator.commit(ctx);
+        }));
+    }
+
+    /// Writes what is ready, unless something is being written.
+    fn commit(&mut self, ctx: &mut Context<Self>) {
+        if self.is_committing {
+            return;
+        }
+        let Some(Ready { writes, waiting }) = self.ready.take() else { return };
+        self.is_committing = true;
+        self.stats.commits += 1;
+        self.stats.writes += writes.len() as u64;
         let (keeper, now) = (self.keeper.clone(), self.now());
         let commit = async move { keeper.call(move |store| write(store, writes, now)).await };
         ctx.spawn(wrap_future::<_, Self>(commit).map(move |committed, replicator, ctx| {
             replicator.is_committing = false;
             replicator.committed(committed.ok(), waiting);
             replicator.commit(ctx);
+            replicator.prepare(ctx);
             replicator.work(ctx);
         }));
+        // The next batch is prepared meanwhile.
+        self.prepare(ctx);
     }
 
     fn committed(
@@ -161,24 +200,24 @@ impl Handler<Put> for Replicator {
     }
 }
 
+fn prepare_all(
+    scribe: &Scribe,
+    writes: Vec<(Arc<SpaceSpec>, Write)>,
+    now: Moment,
+) -> Vec<(SpaceId, Prepared)> {
+    let prepare =
+        |(spec, write): (Arc<SpaceSpec>, Write)| (spec.id(), scribe.prepare(&spec, write, now));
+    writes.into_iter().map(prepare).collect()
+}
+
 fn write(
     store: &mut Store,
-    writes: Vec<(SpaceId, Write)>,
-    now: crate::clock::Moment,
+    writes: Vec<(SpaceId, Prepared)>,
+    now: Moment,
 ) -> Result<Committed, StoreError> {
     let mut spaces: Vec<SpaceId> = writes.iter().map(|(space, _)| *space).collect();
     spaces.dedup();
-    let outcomes = store.commit(writes, now)?;
+    let outcomes = store.write(writes, now)?;
     let state = |space| store.space(&space).map(|info| (space, (info.seq, info.root)));
     Ok((outcomes, spaces.into_iter().filter_map(state).collect()))
-}
-
-/// About how many bytes are to be written.
-fn len(write: &Write) -> u64 {
-    match write {
-        Write::Own { key, value } | Write::Plain { key, value, .. } => {
-            (key.len() + value.as_ref().map_or(0, bytes::Bytes::len)) as u64
-        }
-        Write::Other(record) => record.size(),
-    }
 }

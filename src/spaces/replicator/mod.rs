@@ -20,7 +20,10 @@ use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Semaphore, watch};
 
-use self::{commits::Queued, publishing::Outgoing};
+use self::{
+    commits::{Queued, Ready},
+    publishing::Outgoing,
+};
 use super::{
     SpacesConfig,
     admission::Standing,
@@ -30,8 +33,9 @@ use super::{
     name::{SpaceId, SpaceSpec},
     put::{Put, Source},
     schedule::{Due, Schedule},
+    scribe::Scribe,
     shunned::Shunned,
-    store::{JoinError, SpaceInfo},
+    store::{JoinError, SpaceInfo, Store},
     sync::Sync,
 };
 use crate::{
@@ -67,6 +71,7 @@ const NOTES: u32 = 16;
 /// A space that this node is in.
 #[derive(Debug)]
 struct Member {
+    spec: Arc<SpaceSpec>,
     topic: Topic,
     schedule: Schedule,
     /// The number of the latest change, for those who watch.
@@ -82,7 +87,8 @@ struct Member {
 /// The replicator.
 pub(super) struct Replicator {
     overlay: Overlay,
-    keeper: Keeper,
+    keeper: Keeper<Store>,
+    scribe: Keeper<Scribe>,
     link: Link,
     config: SpacesConfig,
     rng: ChaCha8Rng,
@@ -90,6 +96,8 @@ pub(super) struct Replicator {
     /// The peers that may be in spaces, and in which they say that they are.
     peers: BTreeMap<NodeId, (PeerHandle, bool, BTreeSet<SpaceId>)>,
     queue: VecDeque<Queued>,
+    is_preparing: bool,
+    ready: Option<Ready>,
     is_committing: bool,
     /// Whose questions are being answered, and whether they are offers.
     answering: BTreeSet<(NodeId, bool)>,
@@ -97,6 +105,7 @@ pub(super) struct Replicator {
     offers: usize,
     reading: Arc<Semaphore>,
     syncing: usize,
+    stats: SpacesStats,
     sweep: Moment,
     trouble: Trouble,
     notes: TokenBucket,
@@ -125,6 +134,26 @@ pub(super) struct Find(pub(super) SpaceId);
 #[rtype(result = "BTreeMap<SpaceId, usize>")]
 pub(super) struct CountPeers;
 
+/// What was done so far, counted from the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, MessageResponse)]
+pub struct SpacesStats {
+    /// Transactions.
+    pub commits: u64,
+    /// Records that were to be written in them.
+    pub writes: u64,
+    /// Times that this node and another have been brought together …
+    pub syncs: u64,
+    /// … and that this failed.
+    pub failed_syncs: u64,
+    /// Records that were taken from others in doing so.
+    pub received: u64,
+}
+
+/// Asks for the figures.
+#[derive(Debug, Message)]
+#[rtype(result = "SpacesStats")]
+pub(super) struct Count;
+
 /// Ends the actor. What is queued and not yet being committed is answered [`PutError::Stopped`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -133,7 +162,7 @@ pub(super) struct Stop;
 impl Replicator {
     pub(super) fn new(
         overlay: &Overlay,
-        keeper: Keeper,
+        (keeper, scribe): (Keeper<Store>, Keeper<Scribe>),
         config: SpacesConfig,
         spaces: Vec<SpaceInfo>,
     ) -> Self {
@@ -142,17 +171,21 @@ impl Replicator {
         let mut replicator = Self {
             overlay: overlay.clone(),
             keeper,
+            scribe,
             link,
             config,
             rng: node.rng(),
             members: BTreeMap::new(),
             peers: BTreeMap::new(),
             queue: VecDeque::new(),
+            is_preparing: false,
+            ready: None,
             is_committing: false,
             answering: BTreeSet::new(),
             offers: 0,
             reading: Arc::new(Semaphore::new(MAX_READING)),
             syncing: 0,
+            stats: SpacesStats::default(),
             sweep: now + SWEEP_EVERY,
             trouble: Trouble::default(),
             notes: TokenBucket::new(NOTES, 1, now),
@@ -184,6 +217,7 @@ impl Replicator {
             }
         }
         let member = Member {
+            spec: Arc::new(info.spec),
             topic,
             schedule,
             latest,
@@ -291,6 +325,9 @@ impl Replicator {
                 member.schedule.ended(now, node, report.is_ok());
                 member.was_away &= report.is_err();
             }
+            replicator.stats.syncs += u64::from(report.is_ok());
+            replicator.stats.failed_syncs += u64::from(report.is_err());
+            replicator.stats.received += report.as_ref().map_or(0, |report| report.taken as u64);
             replicator.synced(space, node, report);
             replicator.work(ctx);
         }));
@@ -397,6 +434,14 @@ impl Handler<CountPeers> for Replicator {
     }
 }
 
+impl Handler<Count> for Replicator {
+    type Result = SpacesStats;
+
+    fn handle(&mut self, _: Count, _: &mut Context<Self>) -> SpacesStats {
+        self.stats
+    }
+}
+
 impl Handler<Stop> for Replicator {
     type Result = ();
 
@@ -405,6 +450,7 @@ impl Handler<Stop> for Replicator {
             self.overlay.leave::<SpaceChange>(&member.topic, &ctx.address().recipient());
         }
         self.queue.clear();
+        self.ready = None;
         ctx.stop();
     }
 }

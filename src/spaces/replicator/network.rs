@@ -13,7 +13,7 @@ use crate::{
         messages::{SpaceAnswer, SpaceChange, SpaceHint, Spaces},
         name::SpaceId,
         record::Record,
-        store::Write,
+        scribe::Write,
         sync::{Report, SyncError},
     },
 };

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Entry, Kept, Owner, Store, forgotten, rows, schema, sum_up};
@@ -14,32 +13,10 @@ use crate::{
         hlc::Ticker,
         name::SpaceId,
         record::{Author, Digest, KeyHash, Rank, Record},
+        scribe::{Prepared, Scribe, Write},
     },
     store::{StoreError, database::Synced},
 };
-
-/// Something to be written.
-#[derive(Debug, Clone)]
-pub enum Write {
-    /// By this node: a value, or a deletion. It gets its time, and its signature, when it is written.
-    Own {
-        /// The key.
-        key: Box<str>,
-        /// The value; `None` deletes.
-        value: Option<Bytes>,
-    },
-    /// By a node whose id proves nothing, which has told it to this one.
-    Plain {
-        /// That node.
-        writer: NodeId,
-        /// The key.
-        key: Box<str>,
-        /// The value; `None` deletes.
-        value: Option<Bytes>,
-    },
-    /// By another, as it came.
-    Other(Record),
-}
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,9 +49,8 @@ struct Delta {
 }
 
 impl Store {
-    /// Writes all of it in one transaction, in this order; the records of spaces that are not there (any
-    /// more) are [`Old`](Outcome::Old). Each is verified first. When it returns, what was taken survives a
-    /// power cut.
+    /// Makes something ready and writes it, all in one transaction: [`write`](Self::write) with what
+    /// [`Scribe::prepare`] makes.
     ///
     /// # Errors
     /// Nothing was written; see there for what to do.
@@ -83,18 +59,41 @@ impl Store {
         writes: Vec<(SpaceId, Write)>,
         now: Moment,
     ) -> Result<Vec<Outcome>, StoreError> {
-        let Self { owner, database, ticker, spaces } = self;
+        let prepare = |(space, write): (SpaceId, Write)| {
+            let kept = self.spaces.get(&space)?;
+            Some((space, self.scribe.prepare(&kept.spec, write, now)))
+        };
+        let all = writes.into_iter().map(prepare).collect::<Vec<_>>();
+        let mut written = self.write(all.iter().flatten().cloned().collect(), now)?.into_iter();
+        let outcome = |prepared: Option<_>| match prepared {
+            Some(_) => written.next().unwrap_or(Outcome::Old),
+            None => Outcome::Old,
+        };
+        Ok(all.into_iter().map(outcome).collect())
+    }
+
+    /// Writes all of it in one transaction, in this order; the records of spaces that are not there (any
+    /// more) are [`Old`](Outcome::Old). When it returns, what was taken survives a power cut.
+    ///
+    /// # Errors
+    /// Nothing was written; see there for what to do.
+    pub fn write(
+        &mut self,
+        writes: Vec<(SpaceId, Prepared)>,
+        now: Moment,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let Self { owner, database, scribe, spaces } = self;
         let mut deltas: BTreeMap<SpaceId, Delta> = BTreeMap::new();
         let (outcomes, deltas) = database.transact(Synced::Full, |tx| {
             let mut outcomes = Vec::with_capacity(writes.len());
-            for (space, write) in writes {
+            for (space, prepared) in writes {
                 let Some(kept) = spaces.get(&space) else {
                     outcomes.push(Outcome::Old);
                     continue;
                 };
                 let delta = deltas.entry(space).or_insert_with(|| Delta::of(kept));
-                let mut work = Work { tx, kept, delta, owner, now };
-                outcomes.push(work.write(write, ticker)?);
+                let mut work = Work { tx, kept, delta, owner, scribe, now };
+                outcomes.push(work.write(prepared)?);
             }
             for (space, delta) in &deltas {
                 if let Some(kept) = spaces.get(space) {
@@ -177,7 +176,8 @@ impl Store {
         }
         if kept.summary.is_outgrown() {
             // If it fails, the coarser sums are as true, and it is tried again.
-            if let Ok((summary, _)) = sum_up(self.database.connection(), kept.row, &mut self.ticker)
+            if let Ok((summary, _)) =
+                sum_up(self.database.connection(), kept.row, &mut Ticker::default())
             {
                 kept.summary = summary;
             }
@@ -191,30 +191,26 @@ struct Work<'a> {
     kept: &'a Kept,
     delta: &'a mut Delta,
     owner: &'a Owner,
+    scribe: &'a Scribe,
     now: Moment,
 }
 
 impl Work<'_> {
-    fn write(&mut self, write: Write, ticker: &mut Ticker) -> rusqlite::Result<Outcome> {
-        let id = self.kept.spec.id();
-        let (record, is_own) = match write {
-            Write::Own { key, value } => {
-                let by = (self.owner.id, self.owner.key.as_ref());
-                (Record::write(&id, (&key, value), ticker.tick(self.now), by), true)
-            }
-            Write::Plain { writer, key, value } => {
-                let by = (writer, None);
-                (Record::write(&id, (&key, value), ticker.tick(self.now), by), true)
-            }
-            Write::Other(record) => (Ok(record), false),
-        };
-        let record = match record {
+    fn write(&mut self, Prepared { record, is_own }: Prepared) -> rusqlite::Result<Outcome> {
+        let mut record = match record {
             Ok(record) => record,
-            Err(error) => return Ok(Outcome::Refused(error.into())),
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
         };
+        let id = self.kept.spec.id();
         let present = find(self.tx, self.kept.row, &record.key)?;
-        if is_own && record.value.is_none() && present.is_none_or(|(_, n)| n.is_deletion) {
-            return Ok(Outcome::Old);
+        if is_own {
+            if record.value.is_none() && present.is_none_or(|(_, size)| size.is_deletion) {
+                return Ok(Outcome::Old);
+            }
+            if present.is_some_and(|(rank, _)| rank.time >= record.time) {
+                // What is there came after this one got its time, and whoever wrote this was first told.
+                record = self.scribe.again(&self.kept.spec, &record, self.now);
+            }
         }
         let candidate = Candidate {
             rank: record.rank(&id),
@@ -222,20 +218,12 @@ impl Work<'_> {
             bytes: record.size(),
             is_own,
         };
-        let verdict = self.judge(candidate, present.map(|(rank, size)| (rank, size.bytes)))?;
-        match verdict {
+        match self.judge(candidate, present.map(|(rank, size)| (rank, size.bytes)))? {
             Verdict::Old => Ok(Outcome::Old),
             Verdict::Refuse(refusal) => Ok(Outcome::Refused(refusal)),
             Verdict::Take => {
-                // Only now: what is old or unwanted is not worth the work. This node's own is its own.
-                let needs_proof =
-                    !matches!((is_own, &record.author), (true, Author::Signed { .. }));
-                if needs_proof && let Err(error) = record.verify(&id) {
-                    return Ok(Outcome::Refused(error.into()));
-                }
-                ticker.seen(record.time);
-                let rank = candidate.rank;
-                self.put(&record, rank, present)?;
+                self.scribe.seen(&record);
+                self.put(&record, candidate.rank, present)?;
                 Ok(Outcome::Taken(Taken { record, seq: self.delta.seq }))
             }
         }

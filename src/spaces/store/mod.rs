@@ -23,7 +23,7 @@ use thiserror::Error;
 
 pub(super) use self::read::MAX_PAGE;
 pub use self::{
-    commit::{Outcome, Taken, Write},
+    commit::{Outcome, Taken},
     read::{Entry, PIECE_BYTES, Page, Parcel},
 };
 use super::{
@@ -31,6 +31,7 @@ use super::{
     hlc::{Hlc, Ticker},
     name::{SpaceId, SpaceSpec},
     record::{Digest, KeyHash},
+    scribe::Scribe,
     summary::Summary,
 };
 use crate::{
@@ -121,7 +122,7 @@ pub struct SpaceInfo {
 pub struct Store {
     owner: Owner,
     database: Database,
-    ticker: Ticker,
+    scribe: Scribe,
     spaces: BTreeMap<SpaceId, Kept>,
 }
 
@@ -146,7 +147,8 @@ impl Store {
             .map_err(|error| database.error(&error))?;
         connection.set_prepared_statement_cache_capacity(64);
         let (spaces, ticker) = loaded;
-        Ok((Self { owner, database, ticker, spaces }, set_aside))
+        let scribe = Scribe::new(owner.id, owner.key.clone(), ticker);
+        Ok((Self { owner, database, scribe, spaces }, set_aside))
     }
 
     /// Makes one in memory, which ends with this value.
@@ -156,13 +158,20 @@ impl Store {
     pub fn in_memory(owner: Owner) -> Result<Self, StoreError> {
         let database = Database::in_memory(&schema::layout(owner.max_bytes))?;
         database.connection().set_prepared_statement_cache_capacity(64);
-        Ok(Self { owner, database, ticker: Ticker::default(), spaces: BTreeMap::new() })
+        let scribe = Scribe::new(owner.id, owner.key.clone(), Ticker::default());
+        Ok(Self { owner, database, scribe, spaces: BTreeMap::new() })
     }
 
     /// Whom it belongs to.
     #[must_use]
     pub const fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// Who makes ready what is to be written here.
+    #[must_use]
+    pub const fn scribe(&self) -> &Scribe {
+        &self.scribe
     }
 
     /// The spaces, by name.
