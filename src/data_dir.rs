@@ -23,6 +23,9 @@ const LOCK_FILE: &str = "lock";
 /// The file of the address book and the bans.
 const STORE_FILE: &str = "peerage.sqlite3";
 
+/// The file of the spaces.
+const SPACES_FILE: &str = "spaces.sqlite3";
+
 /// The longest key file that is looked at: a key in PEM has some 120 bytes.
 const MAX_KEY_FILE: u64 = 16 * 1024;
 
@@ -159,6 +162,12 @@ impl DataDir {
     #[must_use]
     pub fn store_path(&self) -> PathBuf {
         self.path.join(STORE_FILE)
+    }
+
+    /// The file for the [spaces](crate::spaces). Nothing here reads or makes it.
+    #[must_use]
+    pub fn spaces_path(&self) -> PathBuf {
+        self.path.join(SPACES_FILE)
     }
 
     /// The key in the directory; if there is none, a new one that is there from now on.

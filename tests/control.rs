@@ -49,7 +49,7 @@ fn everything_but_health_needs_the_token() {
     let dir = TempDir::new().unwrap();
     let (_node, api) = alone(&dir, &[]);
     for (method, path, needs_token) in described() {
-        let path = path.replace("{id}", "7");
+        let path = path.replace("{id}", "7").replace("{name}", "nothing");
         for token in [None, Some("Bearer"), Some("Bearer 0123"), Some("Basic dTpw")] {
             let headers: Vec<(&str, &str)> =
                 token.map(|token| ("Authorization", token)).into_iter().collect();

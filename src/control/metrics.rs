@@ -18,6 +18,7 @@ use crate::{
     meters::{NodeStats, RTT_BOUNDS},
     overlay::OverlayStats,
     proto::address_record::Shelf,
+    spaces::SpaceState,
     traffic::Amount,
 };
 
@@ -35,6 +36,8 @@ pub(super) struct Snapshot {
     discouraged: u64,
     journal_lost: u64,
     listeners: u64,
+    /// By name: there are few, and the operator has named them.
+    spaces: Vec<SpaceState>,
     started_secs: f64,
 }
 
@@ -61,6 +64,7 @@ impl Control {
             discouraged: count(node.discouraged().await.len()),
             journal_lost: node.journal_lost(),
             listeners: count(self.feed.listeners()),
+            spaces: self.space_states().await,
             started_secs: self.started.since_epoch().as_secs_f64(),
         };
         snapshot.text()
@@ -175,7 +179,8 @@ impl Collector for Snapshot {
         self.actors(&mut page)?;
         self.routing(&mut page)?;
         self.broadcast(&mut page)?;
-        self.questions(&mut page)
+        self.questions(&mut page)?;
+        self.shared(&mut page)
     }
 }
 
@@ -361,6 +366,19 @@ impl Snapshot {
         let what = what.map(|(what, n)| (vec![("what", what)], n));
         page.counter("questions", "Questions to many: this node's own, and those of others", what)?;
         page.one("questions_open", "Questions that are open", count(asking.open + answering.open))
+    }
+
+    fn shared(&self, page: &mut Page<'_>) -> fmt::Result {
+        let of = |figure: fn(&SpaceState) -> f64| {
+            self.spaces
+                .iter()
+                .map(move |state| (vec![("space", state.info.spec.name().as_str())], figure(state)))
+        };
+        let records = of(|state| state.info.holds.records as f64);
+        page.gauge("space_records", "Records of a space, deletions included", records)?;
+        let bytes = of(|state| state.info.holds.bytes as f64);
+        page.gauge("space_bytes", "Their bytes", bytes)?;
+        page.gauge("space_peers", "Peers that are in it", of(|state| state.peers as f64))
     }
 }
 

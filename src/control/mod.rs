@@ -13,6 +13,7 @@ mod metrics;
 pub mod model;
 pub mod ring;
 pub mod server;
+mod spaces;
 #[cfg(test)]
 mod tests;
 pub mod token;
@@ -26,11 +27,13 @@ use rand::Rng as _;
 
 pub use self::{
     hub::MAX_LISTENERS,
+    spaces::{KeyFilter, MAX_DATA_STREAMS, MAX_UPLOADS},
     views::{JournalFilter, MAX_ENTRIES},
 };
 use self::{
     hub::{End, Feed, Hub},
     model::{ApiError, Code},
+    spaces::Desk,
 };
 use crate::{Bootstrap, NodeConfig, NodeHandle, Security, clock::Moment, overlay::Overlay};
 
@@ -85,6 +88,8 @@ pub struct Control {
     hub: Addr<Hub>,
     feed: Arc<Feed>,
     about: Arc<About>,
+    /// The spaces, if the node keeps some.
+    desk: Option<Arc<Desk>>,
     started: Moment,
     /// Which run of the node it is: events of different runs have different ids. No time, since that of a
     /// machine without a clock of its own starts from the same one whenever it is switched on.
@@ -103,7 +108,7 @@ impl Control {
         let started = overlay.node().clock().now();
         let (hub, feed) = Hub::start(overlay.clone()).await;
         let (about, run) = (Arc::new(about), rand::rng().random());
-        Self { overlay: overlay.clone(), hub, feed, about, started, run }
+        Self { overlay: overlay.clone(), hub, feed, about, desk: None, started, run }
     }
 
     /// The node.

@@ -37,6 +37,24 @@ pub enum Code {
     DialFailed,
     /// It was done, but could not be kept on disk.
     NotKept,
+    /// This node keeps no spaces.
+    NoSpaces,
+    /// The node is in no such space.
+    NoSuchSpace,
+    /// There is a space of that name with other writers.
+    OtherWriters,
+    /// The space names who may write to it, and this node is not among them.
+    NotAWriter,
+    /// The space has no room.
+    SpaceFull,
+    /// The node has as much in the space as one may have.
+    WriterFull,
+    /// The disk has no room, or the file has the size that it may have.
+    DiskFull,
+    /// The file of the spaces could not be read or written.
+    StoreFailed,
+    /// This node's clock is far behind one that has written before.
+    ClockWrong,
     /// The node is stopping.
     Stopped,
     /// A fault of the node.

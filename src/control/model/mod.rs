@@ -10,6 +10,7 @@ mod event;
 mod journal;
 mod node;
 mod peer;
+mod space;
 
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ pub use self::{
     journal::{BanEntry, Bans, Discouragement, Entry, Journal, Why},
     node::{Configuration, Health, NodeInfo, Readiness},
     peer::{PeerEntry, Peers, RoundTrip},
+    space::{
+        DeleteRequest, ImportReport, JoinRequest, KeyEntry, KeyPage, LeaveRequest, SetRequest,
+        SpaceEntry, SpaceEvent, SpaceList, ValueEntry, Written,
+    },
 };
 use crate::clock::Moment;
 

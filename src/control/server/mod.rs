@@ -9,6 +9,7 @@ mod body;
 mod guard;
 mod openapi;
 mod routes;
+mod spaces;
 mod stream;
 
 use std::{
@@ -239,16 +240,18 @@ impl ResponseError for ApiError {
         match self.code {
             Code::BadRequest => StatusCode::BAD_REQUEST,
             Code::Unauthorized => StatusCode::UNAUTHORIZED,
-            Code::Forbidden => StatusCode::FORBIDDEN,
-            Code::NotFound => StatusCode::NOT_FOUND,
+            Code::Forbidden | Code::NotAWriter => StatusCode::FORBIDDEN,
+            Code::NotFound | Code::NoSuchSpace => StatusCode::NOT_FOUND,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Code::Ambiguous => StatusCode::CONFLICT,
+            Code::Ambiguous | Code::OtherWriters | Code::ClockWrong => StatusCode::CONFLICT,
+            Code::NoSpaces => StatusCode::NOT_IMPLEMENTED,
+            Code::SpaceFull | Code::WriterFull | Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::Full | Code::Rate => StatusCode::TOO_MANY_REQUESTS,
             Code::Busy | Code::Stopped => StatusCode::SERVICE_UNAVAILABLE,
             Code::NoRoute | Code::Refused | Code::DialFailed => StatusCode::BAD_GATEWAY,
             Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Code::NotKept | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Code::NotKept | Code::StoreFailed | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 

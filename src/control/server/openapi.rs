@@ -8,7 +8,11 @@ use utoipa::{
     },
 };
 
-use super::{routes, stream};
+use super::{
+    routes,
+    spaces::{self, stream as data_stream, upload},
+    stream,
+};
 use crate::control::model::{Command, ErrorBody};
 
 #[derive(OpenApi)]
@@ -23,6 +27,8 @@ use crate::control::model::{Command, ErrorBody};
         routes::peers, routes::peer, routes::addresses, routes::journal, routes::why, routes::bans,
         stream::events, routes::dial, routes::disconnect, routes::ban, routes::unban, routes::send,
         routes::publish, routes::subscribe, routes::unsubscribe, routes::ask, stream::ask, routes::answer,
+        spaces::spaces, spaces::join, spaces::leave, spaces::keys, spaces::value, spaces::set, spaces::bytes,
+        upload::set, spaces::delete, data_stream::export, upload::import, data_stream::watch,
     ),
     components(schemas(Command, ErrorBody)),
     modifiers(&Token, &Refusals),

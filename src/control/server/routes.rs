@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{body::Said, openapi::openapi_json, other_method, stream};
+use super::{body::Said, openapi::openapi_json, other_method, spaces, stream};
 use crate::control::{
     Control, JournalFilter,
     metrics::CONTENT_TYPE,
@@ -16,15 +16,17 @@ use crate::control::{
     },
 };
 
-type Node = web::Data<Control>;
-type Answer<T> = Result<web::Json<T>, ApiError>;
+pub(super) type Node = web::Data<Control>;
+pub(super) type Answer<T> = Result<web::Json<T>, ApiError>;
+
+/// What is at a path, and how it may be asked for.
+pub(super) fn at(path: &str, allow: &'static str, route: actix_web::Route) -> actix_web::Resource {
+    let other = move |request| other_method(request, allow);
+    web::resource(path).route(route).default_service(web::to(other))
+}
 
 /// Adds all of it to the application.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
-    let at = |path: &str, allow: &'static str, route: actix_web::Route| {
-        let other = move |request| other_method(request, allow);
-        web::resource(path).route(route).default_service(web::to(other))
-    };
     let get = |path, route| at(path, "GET", route);
     let post = |path, route| at(path, "POST", route);
     config
@@ -51,7 +53,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(post("/v1/unsubscribe", web::post().to(unsubscribe)))
         .service(post("/v1/ask", web::post().to(ask)))
         .service(post("/v1/ask/stream", web::post().to(stream::ask)))
-        .service(post("/v1/answer", web::post().to(answer)));
+        .service(post("/v1/answer", web::post().to(answer)))
+        .configure(spaces::configure);
 }
 
 /// Whether the process answers.

@@ -24,7 +24,7 @@ use crate::control::{
 };
 
 /// The longest time without a word: a comment then tells that the connection lives.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How much is sent at a time, in bytes.
 pub(super) const PIECE: usize = 4096;
@@ -102,8 +102,8 @@ fn list(text: Option<&str>) -> impl Iterator<Item = &str> {
 
 /// What is to be sent next, piece by piece: whoever does not read holds no more than one of them, and a share
 /// of the event that all listeners have in common.
-#[derive(Debug)]
-struct Pieces(VecDeque<Bytes>);
+#[derive(Debug, Default)]
+pub(super) struct Pieces(VecDeque<Bytes>);
 
 /// An event's JSON, which the ring and all listeners share.
 struct Json(Arc<Told>);
@@ -121,8 +121,12 @@ impl From<Bytes> for Pieces {
 }
 
 impl Pieces {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(super) fn push(&mut self, piece: Bytes) {
+        self.0.push_back(piece);
     }
 
     /// An event as it is sent: its JSON has no newline.
@@ -133,7 +137,7 @@ impl Pieces {
         self.0.extend([head.into(), json, Bytes::from_static(b"\n\n")]);
     }
 
-    fn next(&mut self) -> Option<Bytes> {
+    pub(super) fn next(&mut self) -> Option<Bytes> {
         let mut piece = self.0.pop_front()?;
         if piece.len() > PIECE {
             let rest = piece.split_off(PIECE);
