@@ -14,6 +14,7 @@ use peerage::{
         server::ServeError,
         token::TokenError,
     },
+    store::StoreError,
 };
 use thiserror::Error;
 
@@ -32,6 +33,9 @@ pub(crate) enum Failure {
     /// The node could not start, for instance because its port is in use.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The file of the spaces cannot be used.
+    #[error(transparent)]
+    Spaces(#[from] StoreError),
     /// The data directory, or the key in it, cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -111,7 +115,8 @@ impl Failure {
             Self::Usage(_) | Self::Help(_) | Self::Start(StartError::Config(_)) => 2,
             Self::Serve(ServeError::Remote(_)) => 2,
             Self::Serve(_) | Self::Token(_) => 1,
-            Self::Start(_) | Self::DataDir(_) | Self::System { .. } | Self::Write { .. } => 1,
+            Self::Start(_) | Self::Spaces(_) | Self::DataDir(_) => 1,
+            Self::System { .. } | Self::Write { .. } => 1,
             // EX_UNAVAILABLE of sysexits.h: a service is not there.
             Self::NoNode(_) | Self::Unreachable { .. } | Self::StreamEnded => 69,
             // EX_NOPERM.

@@ -4,10 +4,11 @@ use std::future::Future;
 
 use actix_rt::System;
 use peerage::{
-    DataDir, Node, Security, StoredKey,
+    DataDir, Node, NodeBuilder, Security, StoredKey,
     control::{About, Control, hooks::Running},
     lan::{Lan, LanConfig},
     overlay::{Overlay, OverlayConfig},
+    spaces::{Keep, Spaces, SpacesConfig},
 };
 
 use super::{
@@ -63,9 +64,8 @@ async fn serve(
     if let Some(stored) = &key {
         builder = builder.key(stored.key.clone());
     }
-    // A node that everybody runs passes on what others send each other.
-    let overlay = tokio::select! {
-        started = Overlay::start(builder, OverlayConfig::default()) => started?,
+    let (overlay, spaces) = tokio::select! {
+        started = start(builder, data_dir.as_ref()) => started?,
         () = stop.received() => return Ok(()),
     };
     let node = overlay.node();
@@ -77,7 +77,7 @@ async fn serve(
     let about = About::of(&settings.node, print::settings_toml(settings));
     let control = match (&api, &settings.hook) {
         (None, None) => None,
-        _ => Some(Control::start(&overlay, about).await),
+        _ => Some(Control::start(&overlay, about).await.with_spaces(spaces.clone())),
     };
     let served = api.zip(control.as_ref()).map(|(api, control)| api.serve(control)).transpose()?;
     let hook = settings.hook.as_ref().zip(control.as_ref());
@@ -99,6 +99,8 @@ async fn serve(
                 if let Some(control) = control {
                     control.stop().await;
                 }
+                // Before the sessions end, so that nothing is taken that is not kept any more.
+                spaces.stop().await;
                 overlay.stop().await;
             });
             Ok(())
@@ -121,6 +123,23 @@ async fn end(hook: Option<Running>) {
 async fn leave(lan: Option<Lan>) {
     if let Some(lan) = lan {
         lan.stop().await;
+    }
+}
+
+/// The node, and the spaces, kept in the directory; in memory if there is none.
+async fn start(
+    builder: NodeBuilder,
+    data_dir: Option<&DataDir>,
+) -> Result<(Overlay, Spaces), Failure> {
+    // A node that everybody runs passes on what others send each other.
+    let overlay = Overlay::start(builder, OverlayConfig::default()).await?;
+    let keep = data_dir.map_or(Keep::Memory, |dir| Keep::File(dir.spaces_path()));
+    match Spaces::start(&overlay, SpacesConfig::default(), keep).await {
+        Ok(spaces) => Ok((overlay, spaces)),
+        Err(error) => {
+            overlay.stop().await;
+            Err(error.into())
+        }
     }
 }
 

@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, Command, Subcommand};
 
-use super::{Typed, annotate, place, sourced};
+use super::{
+    Typed, annotate,
+    data::{self, DataArgs},
+    help::DATA_NOTES,
+    place, sourced,
+};
 
 /// Which node, and how the answer is to look.
 #[derive(Debug, Clone, Args)]
@@ -63,6 +68,9 @@ pub(crate) enum ClientVerb {
     Listen(ListenArgs),
     /// Ask other nodes, and print what they answer as it comes.
     Ask(AskArgs),
+    /// Read and write what nodes share: sets of keys and values that every node which joins them holds.
+    #[command(after_long_help = DATA_NOTES, after_help = "`peerage data --help` has examples.")]
+    Data(DataArgs),
     /// Print what happens in a node until Ctrl-C: peers, messages, decisions.
     Events(EventsArgs),
     /// Watch a running node on the whole screen: peers, rates, round trips, decisions.
@@ -224,6 +232,7 @@ impl ClientVerb {
             | Self::Publish(PublishArgs { node, .. })
             | Self::Listen(ListenArgs { node, .. })
             | Self::Ask(AskArgs { node, .. })
+            | Self::Data(DataArgs { node, .. })
             | Self::Events(EventsArgs { node, .. })
             | Self::Top(TopArgs { node }) => node,
         }
@@ -240,10 +249,12 @@ impl ClientVerb {
 
 /// The command, with what holds for the settings that `peerage run` has too.
 pub(super) fn annotated(command: Command, defaults: &[(&'static str, String)]) -> Command {
-    command.mut_args(|arg| match arg.get_long() {
+    let is_data = command.get_name() == "data";
+    let command = command.mut_args(|arg| match arg.get_long() {
         Some("data-dir" | "config") => annotate(arg, defaults, true),
         _ => arg,
-    })
+    });
+    if is_data { data::annotated(command) } else { command }
 }
 
 impl Node {

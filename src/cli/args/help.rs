@@ -32,6 +32,10 @@ Examples:
   peerage send 7a5f \"hello\"
       See a running node, have it explain itself, send a text to another. Ids may be shortened.
 
+  peerage data join notes
+  peerage data set notes greeting \"hello\"
+      Share data with every node that joins the same space. `peerage data --help` has more.
+
 Exit status:
   0   it ended as asked (after SIGINT or SIGTERM, too)
   1   it could not start or go on, for instance because the port or the data directory is in use;
@@ -111,6 +115,44 @@ How it looks:
 
 Exit status:
   0 nothing fails; 1 something does not work; 2 wrong flags, environment or file.";
+
+/// Ends `peerage data --help`.
+pub(super) const DATA_NOTES: &str = "\
+A space is a set of keys and values with a name. Every node that joins it holds all of it, and what
+is written on one is soon on all; of two values for one key the later wins. Nodes that were apart come
+together by themselves. Keys have up to 1 KiB, values up to 1 MiB.
+
+Examples:
+  peerage data join notes
+      Hold the space `notes` on this node. The same on another node, and they share it.
+
+  peerage data set notes greeting hello
+  peerage data get notes greeting
+      Write a value; read it, here or on any other node of the space.
+
+  peerage data set notes photo - < photo.jpg
+  peerage data get notes photo > copy.jpg
+      Any bytes will do.
+
+  peerage data ls notes users/ --long
+  peerage data rm notes users/ada
+      List the keys that begin with `users/`; delete one.
+
+  peerage data watch notes --json
+      Follow what changes, wherever it is written.
+
+  peerage data export notes > notes.jsonl
+  peerage data import other < notes.jsonl
+      Copy a space into another.
+
+  peerage data join journal --writer 7a5f --writer b0c2
+      A space that only these two nodes may write to. Every node has to name the same writers.
+
+Values and keys that begin with `-` go behind `--`: peerage data set notes -- key -5
+
+Exit status:
+  0 done; 1 it was not, and why (`get`: also if the key has no value); 2 wrong flags;
+  69 no node is there to be asked; 77 the token for its control API is wrong.";
 
 /// Ends `peerage devnet --help`.
 pub(super) const DEVNET_NOTES: &str = "\

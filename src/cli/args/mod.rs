@@ -4,6 +4,7 @@
 //! `resolve`, so that a bad address reads the same from whichever layer it comes.
 
 mod client;
+mod data;
 mod doctor;
 mod help;
 mod node;
@@ -29,6 +30,7 @@ use self::{
 
 pub(crate) use self::{
     client::{ClientVerb, TopArgs},
+    data::{DataVerb, ImportArgs, LsArgs, RmArgs, SetArgs, WatchArgs},
     pages::{completions, man},
     sim::SimTyped,
 };

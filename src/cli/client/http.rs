@@ -1,7 +1,7 @@
 //! Talking to the control API of a running node.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -96,13 +96,40 @@ impl Client {
         self.lines(self.send(path, body)?)
     }
 
+    /// Has something done with bytes.
+    pub(crate) fn post_bytes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<T, Failure> {
+        let request = self.agent.post(format!("{}{path}", self.base));
+        let response = request
+            .query_pairs(query.iter().copied())
+            .header("Authorization", &self.authorization)
+            .header("Content-Type", "application/octet-stream")
+            .send(body)
+            .map_err(|error| self.unreachable(error))?;
+        self.read(response)
+    }
+
+    /// Asks for bytes, whatever they are.
+    pub(crate) fn bytes(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<impl Read + use<>, Failure> {
+        Ok(refused(self.call(path, query, None)?)?.into_body().into_reader())
+    }
+
     /// Asks for a stream of events, after the one of this id.
     pub(crate) fn events(
         &self,
+        path: &str,
         query: &[(&str, &str)],
         last: Option<&str>,
     ) -> Result<impl BufRead + use<>, Failure> {
-        self.lines(self.call("/v1/events", query, last)?)
+        self.lines(self.call(path, query, last)?)
     }
 
     fn call(

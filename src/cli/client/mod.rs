@@ -1,5 +1,6 @@
 //! The commands that talk to a running node: each asks its control API, and has the answer printed.
 
+mod data;
 mod http;
 mod stream;
 
@@ -84,6 +85,7 @@ pub(crate) fn run(verb: ClientVerb, data_dir: PathBuf) -> Result<(), Failure> {
             only.push_str(",missed");
             asker.listen(&[("only", &only)], show::event)
         }
+        ClientVerb::Data(args) => data::run(&asker, args.verb),
         // It has the screen to itself.
         ClientVerb::Top(_) => Ok(()),
         ClientVerb::Ask(args) => {
@@ -180,7 +182,8 @@ impl Asker {
         show: impl Fn(&Event, Paint) -> String,
     ) -> Result<(), Failure> {
         let paint = Paint::stdout();
-        stream::events(&self.client, query, |json, event| match event {
+        let from = ("/v1/events", query);
+        stream::events::<Event>(&self.client, from, None, |json, event| match event {
             _ if self.is_json => print::piece(&format!("{json}\n")),
             Some(event) => print::piece(&show(event, paint)),
             // An event of a later version.

@@ -2,7 +2,8 @@
 
 use std::{io::BufRead, thread, time::Duration};
 
-use peerage::control::model::{AskLine, AskRequest, Event};
+use peerage::control::model::{AskLine, AskRequest};
+use serde::de::DeserializeOwned;
 
 use super::http::Client;
 use crate::cli::error::Failure;
@@ -14,15 +15,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 const TRIES: u32 = 10;
 
 /// Hands over events as they come, until `each` says that it is enough. Goes on where it was when the
-/// connection is lost; gives up when the node is gone.
-pub(super) fn events(
+/// connection is lost; gives up when the node is gone. `last` is where to begin.
+pub(super) fn events<T: DeserializeOwned>(
     client: &Client,
-    query: &[(&str, &str)],
-    mut each: impl FnMut(&str, Option<&Event>) -> Result<bool, Failure>,
+    (path, query): (&str, &[(&str, &str)]),
+    mut last: Option<String>,
+    mut each: impl FnMut(&str, Option<&T>) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
-    let (mut last, mut was_there, mut failures) = (None::<String>, false, 0);
+    let (mut was_there, mut failures) = (false, 0);
     loop {
-        let lines = match client.events(query, last.as_deref()) {
+        let lines = match client.events(path, query, last.as_deref()) {
             Ok(lines) => lines,
             Err(error @ Failure::Unreachable { .. }) if was_there && failures < TRIES => {
                 tracing::debug!(%error, "asks again");
@@ -37,8 +39,10 @@ pub(super) fn events(
         for line in lines.lines() {
             let Ok(line) = line else { break };
             if let Some((id, data)) = block.line(&line) {
-                last = Some(id);
-                if !each(&data, serde_json::from_str(&data).ok().as_ref())? {
+                if !id.is_empty() {
+                    last = Some(id);
+                }
+                if !data.is_empty() && !each(&data, serde_json::from_str(&data).ok().as_ref())? {
                     return Ok(());
                 }
             }
@@ -56,11 +60,13 @@ struct Block {
 }
 
 impl Block {
-    /// One more line; the id and the data of the event that it ends.
+    /// One more line; the id and the data of the event that it ends. One without data only says where the
+    /// stream is.
     fn line(&mut self, line: &str) -> Option<(String, String)> {
         if line.is_empty() {
             let block = std::mem::take(self);
-            return (!block.data.is_empty()).then_some((block.id, block.data));
+            let is_empty = block.id.is_empty() && block.data.is_empty();
+            return (!is_empty).then_some((block.id, block.data));
         }
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
@@ -107,5 +113,7 @@ mod tests {
         }
         assert_eq!(block.line(""), Some(("1f-7".to_owned(), "{\"a\":1}".to_owned())));
         assert_eq!(block.line(""), None);
+        assert_eq!(block.line("id: 8"), None);
+        assert_eq!(block.line(""), Some(("8".to_owned(), String::new())));
     }
 }

@@ -4,6 +4,7 @@
 //! nobody to tell.
 
 mod config;
+pub(crate) mod data;
 pub(crate) mod doctor;
 mod join;
 pub(crate) mod node;
@@ -57,6 +58,12 @@ pub(crate) const CLEAR: &str = "\x1b[2J\x1b[H";
 pub(crate) fn piece(text: &str) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     accept_closed(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// Writes bytes to stdout. Whether anybody still reads.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<bool, Failure> {
+    let mut stdout = io::stdout().lock();
+    accept_closed(stdout.write_all(bytes).and_then(|()| stdout.flush()))
 }
 
 /// Writes clap's help or version, coloured if stdout is a terminal.
