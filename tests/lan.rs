@@ -23,6 +23,8 @@ use peerage::{
     proto::address_entry::Source,
 };
 use program::{BOUND, PEERAGE, Running, STOP_BOUND, clean, id_of, start};
+use rand::{RngCore as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 use support::{quiet, until};
 use tempfile::TempDir;
 
@@ -124,7 +126,9 @@ fn two_machines_find_each_other_and_part_with_a_goodbye() {
     let mut a = cable.node(0, &["--no-api", "--listen", "0.0.0.0:0"]);
     let mut b = cable.node(1, &["--no-api", "--listen", "0.0.0.0:0"]);
     let mut stranger = cable.node(1, &["--no-api", "--listen", "0.0.0.0:0", "--network", "other"]);
-    let ids = [id_of(&mut a), id_of(&mut b), id_of(&mut stranger)];
+    // What listens on loopback alone is not for others, not even of the same machine.
+    let mut hermit = cable.node(1, &["--no-api", "--listen", "127.0.0.1:0"]);
+    let ids = [id_of(&mut a), id_of(&mut b), id_of(&mut stranger), id_of(&mut hermit)];
     a.line("a session with b", |line| is_up(line, &ids[1]).then_some(()));
     b.line("a session with a", |line| is_up(line, &ids[0]).then_some(()));
     // Whoever comes later, and listens at one address alone, finds those who are there.
@@ -135,16 +139,19 @@ fn two_machines_find_each_other_and_part_with_a_goodbye() {
     a.line("the goodbye", |line| {
         (line.contains("gone from the local network") && line.contains(&ids[1])).then_some(())
     });
-    for node in [&mut a, &mut stranger, &mut late] {
+    for node in [&mut a, &mut stranger, &mut late, &mut hermit] {
         node.signal("TERM");
     }
-    for node in [&mut a, &mut b, &mut stranger, &mut late] {
+    for node in [&mut a, &mut b, &mut stranger, &mut late, &mut hermit] {
         assert_eq!(node.exit(STOP_BOUND + Duration::from_secs(1)).code(), Some(0));
     }
     for node in [&a, &b, &late] {
-        assert!(node.seen.iter().all(|(_, line)| !is_up(line, &ids[2])), "{:#?}", node.seen);
+        let met = |id: &String| node.seen.iter().any(|(_, line)| is_up(line, id));
+        assert!(!met(&ids[2]) && !met(&ids[3]), "{:#?}", node.seen);
     }
-    assert!(stranger.seen.iter().all(|(_, line)| !line.contains("session-up")));
+    for node in [&stranger, &hermit] {
+        assert!(node.seen.iter().all(|(_, line)| !line.contains("session-up")), "{:#?}", node.seen);
+    }
 }
 
 #[test]
@@ -270,6 +277,97 @@ async fn what_is_announced_and_is_not_so_is_not_believed() {
     lan.stop().await;
     mdns.shutdown().unwrap().recv_async().await.unwrap();
     for node in [a, b, victim] {
+        node.stop().await;
+    }
+}
+
+#[actix_rt::test]
+async fn packets_that_are_none_and_services_that_make_no_sense_end_nothing() {
+    if let Err(why) = loopback_multicast() {
+        return println!("skipped: no multicast on loopback here: {why}");
+    }
+    let config = LanConfig { port: own_port(), ..LanConfig::of(&NodeConfig::default()) };
+    let (a, b) = (node().await, node().await);
+    let first = Lan::start(&a, &config);
+    let junk = socket2::Socket::from(UdpSocket::bind("127.0.0.1:0").unwrap());
+    junk.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
+    let to = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 251), config.port);
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    for n in 0..2000_usize {
+        let mut packet = vec![0; n % 400];
+        rng.fill_bytes(&mut packet);
+        // Half of them begin as an answer with some records does.
+        if let Some(head) = packet.get_mut(..12).filter(|_| n % 2 == 0) {
+            head.copy_from_slice(&[0, 0, 0x84, 0, 0, 0, 0, 3, 0, 0, 0, 1]);
+        }
+        // What the system has no room for is lost, as packets are.
+        let _sent = junk.send_to(&packet, &to.into());
+    }
+    let mdns = mdns_sd::ServiceDaemon::new_with_port(config.port).unwrap();
+    mdns.disable_interface(mdns_sd::IfKind::All).unwrap();
+    mdns.enable_interface(mdns_sd::IfKind::LoopbackV4).unwrap();
+    for n in 0..20 {
+        let long = "x".repeat(n * 10);
+        let text = [("v", "1"), ("id", long.as_str()), ("network", "main")];
+        let (kind, host) = ("_peerage._tcp.local.", format!("h{n}.local."));
+        let service =
+            mdns_sd::ServiceInfo::new(kind, &format!("s{n}"), &host, "127.0.0.1", 9, &text[..]);
+        mdns.register(service.unwrap()).unwrap();
+    }
+    let second = Lan::start(&b, &config);
+    until("they find each other all the same", async || knows(&a, &b)).await;
+    let ended = a.journal(JournalQuery::default()).await;
+    assert!(ended.iter().all(|d| !d.reason.starts_with("lan-")), "{ended:?}");
+    assert_eq!(a.addresses().await.len(), 2, "its own, and that of b");
+    mdns.shutdown().unwrap().recv_async().await.unwrap();
+    for lan in [first, second] {
+        lan.stop().await;
+    }
+    for node in [a, b] {
+        node.stop().await;
+    }
+}
+
+/// An answer that says that there are many services, each of another name.
+fn many_services(from: u32) -> Vec<u8> {
+    let mut packet = vec![0, 0, 0x84, 0, 0, 0, 0, 50, 0, 0, 0, 0];
+    for n in from..from + 50 {
+        // The type stands at byte 12, and later is pointed to.
+        match n == from {
+            true => packet.extend(b"\x08_peerage\x04_tcp\x05local\x00"),
+            false => packet.extend([0xC0, 12]),
+        }
+        let name = format!("f{n}");
+        let len = u8::try_from(name.len()).unwrap();
+        packet.extend([0, 12, 0, 1, 0, 0, 0x11, 0x94, 0, len + 3, len]);
+        packet.extend(name.bytes().chain([0xC0, 12]));
+    }
+    packet
+}
+
+#[actix_rt::test]
+async fn a_flood_ends_the_search_for_a_while_and_not_the_node() {
+    if let Err(why) = loopback_multicast() {
+        return println!("skipped: no multicast on loopback here: {why}");
+    }
+    let config = LanConfig { port: own_port(), ..LanConfig::of(&NodeConfig::default()) };
+    let (a, b) = (node().await, node().await);
+    let lan = Lan::start(&a, &config);
+    let flood = socket2::Socket::from(UdpSocket::bind("127.0.0.1:0").unwrap());
+    flood.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
+    let to = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 251), config.port);
+    let mut n = 0;
+    until("the search has ended", async || {
+        let _sent = flood.send_to(&many_services(n), &to.into());
+        n += 50;
+        let told = a.journal(JournalQuery::default()).await;
+        told.iter().any(|d| d.reason == "lan-ended" || d.reason == "lan-flooded")
+    })
+    .await;
+    assert_eq!(a.addresses().await.len(), 1, "its own");
+    assert_eq!(a.dial(b.listen_addrs()[0].clone()).await, Ok(b.id()));
+    lan.stop().await;
+    for node in [a, b] {
         node.stop().await;
     }
 }

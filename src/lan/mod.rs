@@ -91,7 +91,7 @@ impl Lan {
     /// announced only there; all others leave loopback alone. What goes wrong is logged, and noted in the
     /// node's journal as `extension` with a reason that begins with `lan-`; it is tried again, less and less often.
     ///
-    /// Must be called in an actix system.
+    /// Must be called in an actix system. [`stop`](Self::stop) it before the node, or at the same time.
     #[must_use]
     pub fn start(node: &NodeHandle, config: &LanConfig) -> Self {
         let (stop, stopped) = watch::channel(false);
@@ -160,7 +160,9 @@ impl Search {
         let mut look_at = self.now() + LOOK;
         let mut announced_by = (!self.services.is_empty()).then(|| self.now() + ANNOUNCED_WITHIN);
         loop {
-            self.hand_over().await?;
+            if !self.hand_over().await? {
+                return Ok(());
+            }
             let now = self.now();
             if announced_by.is_some_and(|by| by <= now) {
                 announced_by = None;
@@ -175,25 +177,29 @@ impl Search {
             let times = [self.lookout.deadline(now), announced_by, is_fast.then_some(may_read_at)];
             let wake = times.into_iter().flatten().fold(look_at, Moment::min);
             tokio::select! {
-                heard = daemon.next(), if !is_fast => match heard {
-                    Heard::Seen(sighting) => self.lookout.seen(self.now(), sighting),
-                    Heard::Gone(name) => {
-                        if self.lookout.gone(self.now(), &name) {
+                heard = daemon.next(), if !is_fast => {
+                    let now = self.now();
+                    self.lookout.read(now);
+                    match heard {
+                        Heard::Seen(sighting) => self.lookout.seen(now, sighting),
+                        Heard::Gone(name) if self.lookout.gone(&name) => {
                             tracing::debug!(name, "gone from the local network");
                         }
+                        Heard::Announced => announced_by = None,
+                        Heard::Gone(_) | Heard::Nothing => {}
+                        Heard::Over => {
+                            return Err(Trouble::new("lan-ended", "mdns-sd has ended, or was flooded"));
+                        }
                     }
-                    Heard::Announced => announced_by = None,
-                    Heard::Nothing => {}
-                    Heard::Over => return Err(Trouble::new("lan-ended", "mdns-sd has ended, or was flooded")),
-                },
+                }
                 () = sleep(wake.since(now)) => {}
                 () = no_longer_wanted(&mut self.stop) => return Ok(()),
             }
         }
     }
 
-    /// Hands over what is due. What is not taken discovery notes.
-    async fn hand_over(&mut self) -> Result<(), Trouble> {
+    /// Hands over what is due. What is not taken discovery notes. Whether there is still a node to hand it to.
+    async fn hand_over(&mut self) -> Result<bool, Trouble> {
         let finder = Finder::new(FINDER).map_err(|error| Trouble::new("lan-not-started", error))?;
         let now = self.now();
         for finding in self.lookout.due(now) {
@@ -201,7 +207,7 @@ impl Search {
                 Ok(is_new) => {
                     tracing::debug!(addr = %finding.addr, is_new, "found on the local network")
                 }
-                Err(NotTaken::Stopping) => break,
+                Err(NotTaken::Stopping) => return Ok(false),
                 Err(why) => {
                     tracing::debug!(addr = %finding.addr, why = why.code(), "found and not taken");
                 }
@@ -210,7 +216,7 @@ impl Search {
         if let Some(note) = self.lookout.note(now) {
             self.node.note(note);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn say_that_nobody_hears(&self) {
