@@ -120,8 +120,8 @@ async fn lie(net: &SimNetwork, answer: SpaceAnswer, bytes: Bytes) {
     overlay.node().send_all(&hint).unwrap();
 }
 
-fn sums(count: u16) -> Bytes {
-    messages::pack_sums(&[vec![ToldSum { hash: [7; 6], count }; PARTS]])
+fn sums(count: u8) -> Bytes {
+    messages::pack_sums(&[vec![ToldSum { hash: [7; 4], count }; PARTS]])
 }
 
 async fn is_peer(net: &SimNetwork, of: usize, id: NodeId) -> bool {

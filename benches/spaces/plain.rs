@@ -6,7 +6,8 @@ use peerage::{
     clock::Clock,
     spaces::{
         Keep, Spaces, SpacesConfig,
-        store::{Outcome, Store},
+        scribe::{Prepared, Scribe},
+        store::{CACHE_BYTES, Outcome, Store},
     },
 };
 use rusqlite::{Connection, params};
@@ -43,13 +44,14 @@ pub(crate) fn writes(runs: usize) -> Result<()> {
         }
         let (ours, plain, ratio) = (spread(ours), spread(plain), spread(ratios));
         println!(
-            "| batches of {batch} | {} | {} | **{}** | 0.5 |",
+            "| batches of {batch}, signed beforehand | {} | {} | **{}** | 0.5 |",
             show(ours, 0),
             show(plain, 0),
             show(ratio, 2)
         );
     }
     api_writes(&dir, runs)?;
+    signing()?;
     println!();
     Ok(())
 }
@@ -78,15 +80,31 @@ fn api_writes(dir: &TempDir, runs: usize) -> Result<()> {
     Ok(())
 }
 
+/// What signing takes of a thread.
+fn signing() -> Result<()> {
+    let (store, spec) = (Store::in_memory(owner(1))?, spec()?);
+    let (scribe, now) = (store.scribe().clone(), Clock::start().now());
+    let begin = Instant::now();
+    for n in 0..WRITES {
+        std::hint::black_box(scribe.prepare(&spec, own(spec.id(), n, 0).1, now));
+    }
+    let each = begin.elapsed().as_secs_f64() * 1e6 / f64::from(WRITES);
+    println!("| signing, µs a record | {each:.1} | | | |");
+    Ok(())
+}
+
 fn store_writes(path: &Path, count: u32, batch: u32) -> Result<f64> {
     let now = Clock::start().now();
     let (mut store, _) = Store::open(path, owner(1), now)?;
     store.join(&spec()?)?;
     let id = spec()?.id();
+    // A node signs on another thread, while the batch before is being written.
+    let (scribe, spec): (Scribe, _) = (store.scribe().clone(), spec()?);
+    let sign = |n| (id, scribe.prepare(&spec, own(id, n, 0).1, now));
+    let signed: Vec<(_, Prepared)> = (0..count).map(sign).collect();
     let begin = Instant::now();
-    for first in (0..count).step_by(batch as usize) {
-        let writes = (first..first + batch).map(|n| own(id, n, 0)).collect();
-        let outcomes = store.commit(writes, now)?;
+    for writes in signed.chunks(batch as usize) {
+        let outcomes = store.write(writes.to_vec(), now)?;
         if !outcomes.iter().all(|outcome| matches!(outcome, Outcome::Taken(_))) {
             return Err("a record was not taken".into());
         }
@@ -132,7 +150,7 @@ fn plain(path: &Path) -> Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    connection.pragma_update(None, "cache_size", -8192)?;
+    connection.pragma_update(None, "cache_size", -(CACHE_BYTES as i64 / 1024))?;
     connection.execute_batch(
         "CREATE TABLE kv (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
     )?;

@@ -6,9 +6,9 @@
 //!
 //! * ranges: level, u8 | prefix, u16; with 0x80 in the level, a hash of 16 bytes follows from which on the
 //!   range is meant;
-//! * sums: for each part of each range the first 6 bytes of a hash | count, u16;
+//! * sums: for each part of each range the first 4 bytes of a hash | count, u8;
 //! * listings: count, u16, with 0x8000 if there are more | so many items;
-//! * items: hash, 16 | time, u64 | tie, 8 | kind, u8 (1 for a value, 0 for a deletion);
+//! * items: hash, 16 | time, u64 | tie, 4 | kind, u8 (1 for a value, 0 for a deletion);
 //! * records, packed ([`record`](super::record)).
 
 use bytes::{Buf, Bytes};
@@ -180,10 +180,10 @@ pub fn unpack_ranges(mut bytes: Bytes, most: usize) -> Option<Vec<Range>> {
 /// Sums as they travel.
 #[must_use]
 pub fn pack_sums(sums: &[Vec<ToldSum>]) -> Bytes {
-    let mut bytes = Vec::with_capacity(sums.len() * PARTS * 8);
+    let mut bytes = Vec::with_capacity(sums.len() * PARTS * 5);
     for ToldSum { hash, count } in sums.iter().flatten() {
         bytes.extend_from_slice(hash);
-        bytes.extend_from_slice(&count.to_be_bytes());
+        bytes.push(*count);
     }
     bytes.into()
 }
@@ -195,9 +195,9 @@ pub fn unpack_sums(mut bytes: Bytes) -> Option<Vec<Vec<ToldSum>>> {
     while !bytes.is_empty() {
         let mut parts = Vec::with_capacity(PARTS);
         for _ in 0..PARTS {
-            let mut hash = [0; 6];
+            let mut hash = [0; 4];
             bytes.try_copy_to_slice(&mut hash).ok()?;
-            parts.push(ToldSum { hash, count: bytes.try_get_u16().ok()? });
+            parts.push(ToldSum { hash, count: bytes.try_get_u8().ok()? });
         }
         ranges.push(parts);
     }
@@ -207,7 +207,7 @@ pub fn unpack_sums(mut bytes: Bytes) -> Option<Vec<Vec<ToldSum>>> {
 /// Items as they travel.
 #[must_use]
 pub fn pack_items(items: &[Item]) -> Bytes {
-    let mut bytes = Vec::with_capacity(items.len() * 33);
+    let mut bytes = Vec::with_capacity(items.len() * 29);
     items.iter().for_each(|item| push_item(&mut bytes, item));
     bytes.into()
 }
@@ -278,7 +278,7 @@ fn push_item(bytes: &mut Vec<u8>, item: &Item) {
 fn take_item(bytes: &mut Bytes) -> Option<Item> {
     let hash = take_hash(bytes)?;
     let time = Hlc::from_bits(bytes.try_get_u64().ok()?);
-    let mut tie = [0; 8];
+    let mut tie = [0; 4];
     bytes.try_copy_to_slice(&mut tie).ok()?;
     let is_deletion = match bytes.try_get_u8().ok()? {
         0 => true,
@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     fn any_item() -> impl Strategy<Value = Item> {
-        (any::<[u8; 16]>(), any::<u64>(), any::<[u8; 8]>(), any::<bool>()).prop_map(
+        (any::<[u8; 16]>(), any::<u64>(), any::<[u8; 4]>(), any::<bool>()).prop_map(
             |(hash, time, tie, is_deletion)| Item {
                 hash: KeyHash(hash),
                 time: Hlc::from_bits(time),
@@ -326,7 +326,7 @@ mod tests {
             items in proptest::collection::vec(any_item(), 0..20),
             ranges in proptest::collection::vec(any_range(), 0..20),
             is_whole: bool,
-            sum: (u64, u16),
+            sum: (u32, u8),
         ) {
             prop_assert_eq!(unpack_items(pack_items(&items), 20), Some(items.clone()));
             prop_assert_eq!(unpack_ranges(pack_ranges(&ranges), 20), Some(ranges));
@@ -334,7 +334,7 @@ mod tests {
             prop_assert_eq!(unpack_hashes(&pack_hashes(&hashes), 20), Some(hashes));
             let listings = vec![Listing { items, is_whole }, Listing { items: vec![], is_whole: true }];
             prop_assert_eq!(unpack_listings(pack_listings(&listings)), Some(listings));
-            let [_, _, hash @ ..] = sum.0.to_be_bytes();
+            let hash = sum.0.to_be_bytes();
             let sums = vec![vec![ToldSum { hash, count: sum.1 }; PARTS]; 2];
             prop_assert_eq!(unpack_sums(pack_sums(&sums)), Some(sums));
         }

@@ -41,7 +41,7 @@ pub struct Item {
     /// When it was made.
     pub time: Hlc,
     /// The first bytes of its digest: tells apart what was made at one time.
-    pub tie: [u8; 8],
+    pub tie: [u8; 4],
     /// Whether it is a deletion.
     pub is_deletion: bool,
 }
@@ -58,18 +58,19 @@ pub struct OwnItem {
 /// What is told of the sum of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ToldSum {
-    /// The first bytes of its [hash](Sum::hash).
-    pub hash: [u8; 6],
-    /// How many records; [`u16::MAX`] for so many or more.
-    pub count: u16,
+    /// The first bytes of its [hash](Sum::hash): few, since what two sums that differ have in common by
+    /// chance they have not the next time, when another number is drawn.
+    pub hash: [u8; 4],
+    /// How many records; [`u8::MAX`] for so many or more.
+    pub count: u8,
 }
 
 impl ToldSum {
     /// What is told of a sum to whoever has drawn this number.
     #[must_use]
     pub fn of(sum: &Sum, drawn: u32) -> Self {
-        let [a, b, c, d, e, f, ..] = sum.hash(u64::from(drawn));
-        Self { hash: [a, b, c, d, e, f], count: u16::try_from(sum.count()).unwrap_or(u16::MAX) }
+        let [a, b, c, d, ..] = sum.hash(u64::from(drawn));
+        Self { hash: [a, b, c, d], count: u8::try_from(sum.count()).unwrap_or(u8::MAX) }
     }
 }
 

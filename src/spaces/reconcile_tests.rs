@@ -129,7 +129,7 @@ fn carry(from: &mut Store, to: &mut Store, mut hashes: &[KeyHash], now: Moment) 
         let Parcel::Records(packed, done) = from.parcel(&space(), hashes).unwrap() else {
             panic!()
         };
-        let records = Record::unpack_all(packed.into()).unwrap();
+        let records = Record::unpack_all(packed).unwrap();
         n += records.len();
         let writes = records.into_iter().map(|record| (space(), Write::Other(record))).collect();
         to.commit(writes, now).unwrap();
@@ -215,7 +215,7 @@ fn two_that_were_away_from_each_other_alone_lose_nothing() {
 fn answers_that_cannot_be_meant_are_faults() {
     let terms =
         Terms { mine: Standing::New, theirs: Standing::New, rules: Rules::default(), now: day(0) };
-    let sum = |count| vec![ToldSum { hash: [1; 6], count }; PARTS];
+    let sum = |count| vec![ToldSum { hash: [1; 4], count }; PARTS];
     let mut machine = Reconciler::new(terms);
     let Step::Sums(nodes) = machine.step() else { panic!() };
     assert_eq!(machine.sums(&nodes, &[sum(1)], &[]), Err(Fault::Unasked));
@@ -226,7 +226,7 @@ fn answers_that_cannot_be_meant_are_faults() {
     let item = |n: u8| Item {
         hash: KeyHash([n; 16]),
         time: Hlc::default(),
-        tie: [0; 8],
+        tie: [0; 4],
         is_deletion: false,
     };
     let listing = |items: &[u8], is_whole| {

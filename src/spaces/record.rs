@@ -5,7 +5,10 @@
 //! ```text
 //! 0x01 | public key, 32 | signature, 64 | time, u64 | kind, u8 | key length, u16 | key | value length, u32 | value
 //! 0x00 | writer's id, 16                | time, u64 | kind, u8 | key length, u16 | key | value length, u32 | value
+//! 0x02 | signature, 64                  | time, u64 | ...
 //! ```
+//!
+//! The last is signed with the same key as the record before it, among several ([`Packing`]).
 //!
 //! The kind is 1 for a value and 0 for a deletion, whose value is empty. What is signed is a label, the
 //! space's id and the writer's, then everything from the time on; the digest is the SHA-256 of that, so
@@ -42,6 +45,7 @@ const KEY_LABEL: &[u8] = b"peerage/1 key\0";
 
 const UNSIGNED: u8 = 0;
 const SIGNED: u8 = 1;
+const SIGNED_BY_THE_SAME: u8 = 2;
 const DELETED: u8 = 0;
 const VALUE: u8 = 1;
 
@@ -208,7 +212,7 @@ impl Record {
         (self.key.len() + self.value.as_ref().map_or(0, Bytes::len)) as u64
     }
 
-    /// How long it is when it is packed.
+    /// How long it is when it is packed, alone.
     #[must_use]
     pub fn packed_len(&self) -> usize {
         let author = match self.author {
@@ -218,7 +222,14 @@ impl Record {
         author + self.body_len()
     }
 
-    /// Appends it, packed.
+    const fn key_of_author(&self) -> Option<PublicKey> {
+        match self.author {
+            Author::Signed { key, .. } => Some(key),
+            Author::Unproven(_) => None,
+        }
+    }
+
+    /// Appends it, packed alone.
     pub fn pack(&self, bytes: &mut Vec<u8>) {
         match &self.author {
             Author::Signed { key, signature } => {
@@ -234,22 +245,17 @@ impl Record {
         self.append(bytes);
     }
 
-    /// Takes one packed record off the front of these bytes, and shares them. Nothing is verified.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn unpack(bytes: &mut Bytes) -> Result<Self, RecordError> {
-        unpack(bytes).ok_or(RecordError::Malformed)
-    }
-
-    /// All records that are packed one behind another in these bytes.
+    /// All records that are packed one behind another in these bytes, which they share. Nothing is
+    /// verified.
     ///
     /// # Errors
     /// There is something else among them.
     pub fn unpack_all(mut bytes: Bytes) -> Result<Vec<Self>, RecordError> {
-        let mut records = Vec::new();
+        let (mut records, mut last) = (Vec::new(), None);
         while !bytes.is_empty() {
-            records.push(Self::unpack(&mut bytes)?);
+            let record: Self = unpack(&mut bytes, last).ok_or(RecordError::Malformed)?;
+            last = record.key_of_author();
+            records.push(record);
         }
         Ok(records)
     }
@@ -280,13 +286,60 @@ impl Record {
     }
 }
 
-fn unpack(bytes: &mut Bytes) -> Option<Record> {
+/// Records, packed one behind another: of those that one writer has signed, one behind another, only the
+/// first has its key.
+#[derive(Debug, Clone, Default)]
+pub struct Packing {
+    bytes: Vec<u8>,
+    last: Option<PublicKey>,
+}
+
+impl Packing {
+    /// Adds a record.
+    pub fn add(&mut self, record: &Record) {
+        match &record.author {
+            Author::Signed { key, signature } if self.last == Some(*key) => {
+                self.bytes.push(SIGNED_BY_THE_SAME);
+                self.bytes.extend_from_slice(signature);
+                record.append(&mut self.bytes);
+            }
+            _ => record.pack(&mut self.bytes),
+        }
+        self.last = record.key_of_author();
+    }
+
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is no record yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn finish(self) -> Bytes {
+        self.bytes.into()
+    }
+}
+
+/// Takes a record off the front; one by the writer of the record before it needs that one's key.
+fn unpack(bytes: &mut Bytes, last: Option<PublicKey>) -> Option<Record> {
     let author = match bytes.try_get_u8().ok()? {
-        SIGNED => {
+        kind @ (SIGNED | SIGNED_BY_THE_SAME) => {
             let (mut key, mut signature) = ([0; 32], [0; 64]);
-            bytes.try_copy_to_slice(&mut key).ok()?;
+            let key = if kind == SIGNED {
+                bytes.try_copy_to_slice(&mut key).ok()?;
+                PublicKey::from_bytes(key)
+            } else {
+                last?
+            };
             bytes.try_copy_to_slice(&mut signature).ok()?;
-            Author::Signed { key: PublicKey::from_bytes(key), signature }
+            Author::Signed { key, signature }
         }
         UNSIGNED => Author::Unproven(NodeId::from_u128(bytes.try_get_u128().ok()?)),
         _ => return None,
@@ -419,6 +472,21 @@ mod tests {
                 prop_assert_eq!(bytes.len() - before, record.packed_len());
             }
             prop_assert_eq!(Record::unpack_all(bytes.into()), Ok(records));
+        }
+
+        #[test]
+        fn packed_together_they_say_the_same_and_take_less(
+            records in proptest::collection::vec(any_record(), 0..6),
+            same in proptest::collection::vec(any::<proptest::sample::Index>(), 6),
+        ) {
+            // Some of them by one writer.
+            let many: Vec<_> = same.iter().filter(|_| !records.is_empty())
+                .map(|index| index.get(&records).clone()).flat_map(|r| [r.clone(), r]).collect();
+            let mut packing = Packing::default();
+            many.iter().for_each(|record| packing.add(record));
+            let alone: usize = many.iter().map(Record::packed_len).sum();
+            prop_assert!(packing.len() <= alone && packing.is_empty() == many.is_empty());
+            prop_assert_eq!(Record::unpack_all(packing.finish()), Ok(many));
         }
 
         #[test]

@@ -157,7 +157,7 @@ async fn answer(
             read(sync, move |store| {
                 Ok(match store.parcel(&space, &hashes)? {
                     Parcel::Records(packed, done) => {
-                        (SpaceAnswer { done: Some(done), ..SpaceAnswer::default() }, packed.into())
+                        (SpaceAnswer { done: Some(done), ..SpaceAnswer::default() }, packed)
                     }
                     Parcel::Large(len) => {
                         (SpaceAnswer { long: Some(len), ..SpaceAnswer::default() }, Bytes::new())

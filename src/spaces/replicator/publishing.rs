@@ -8,7 +8,11 @@ use bytes::Bytes;
 use super::Replicator;
 use crate::{
     clock::Moment,
-    spaces::{messages::SpaceChange, name::SpaceId, record::Record},
+    spaces::{
+        messages::SpaceChange,
+        name::SpaceId,
+        record::{Packing, Record},
+    },
 };
 
 /// About the most bytes of records that are published at once.
@@ -23,7 +27,7 @@ const EVERY: Duration = Duration::from_millis(100);
 /// Records that are to be published, packed.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    chunks: VecDeque<Vec<u8>>,
+    chunks: VecDeque<Packing>,
     /// Not before this moment.
     next: Moment,
     is_publishing: bool,
@@ -37,14 +41,14 @@ impl Outgoing {
             return false;
         }
         if let Some(chunk) = self.chunks.back_mut().filter(|chunk| chunk.len() + len <= CHUNK) {
-            record.pack(chunk);
+            chunk.add(record);
             return true;
         }
         if self.chunks.len() >= MAX_CHUNKS {
             return false;
         }
-        let mut chunk = Vec::with_capacity(len);
-        record.pack(&mut chunk);
+        let mut chunk = Packing::default();
+        chunk.add(record);
         self.chunks.push_back(chunk);
         true
     }
@@ -55,7 +59,7 @@ impl Outgoing {
         }
         let chunk = self.chunks.pop_front()?;
         (self.is_publishing, self.next) = (true, now + EVERY);
-        Some(chunk.into())
+        Some(chunk.finish())
     }
 
     /// When there is something to be published.

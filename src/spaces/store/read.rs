@@ -11,7 +11,7 @@ use crate::{
         hlc::Hlc,
         name::SpaceId,
         reconcile::{Item, Listing, MAX_ITEMS, OwnItem, Range},
-        record::{Digest, KeyHash, Record},
+        record::{Digest, KeyHash, Packing, Record},
         summary::{Node, Sum, sums_of_parts},
     },
     store::StoreError,
@@ -58,7 +58,7 @@ pub struct Page {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parcel {
     /// As many as there was room for, packed; and for how many of those asked for this is the answer.
-    Records(Vec<u8>, usize),
+    Records(Bytes, usize),
     /// The first asked for is too long to be sent at once: how long it is, packed.
     Large(usize),
 }
@@ -257,7 +257,7 @@ impl Store {
     /// # Errors
     /// They could not be read.
     pub fn parcel(&self, space: &SpaceId, hashes: &[KeyHash]) -> Result<Parcel, StoreError> {
-        let mut packed = Vec::new();
+        let mut packed = Packing::default();
         for (done, hash) in hashes.iter().enumerate() {
             let Some((record, _)) = self.by_hash(space, hash)? else { continue };
             let len = record.packed_len();
@@ -265,11 +265,11 @@ impl Store {
                 return Ok(Parcel::Large(len));
             }
             if packed.len() + len > PIECE_BYTES {
-                return Ok(Parcel::Records(packed, done));
+                return Ok(Parcel::Records(packed.finish(), done));
             }
-            record.pack(&mut packed);
+            packed.add(&record);
         }
-        Ok(Parcel::Records(packed, hashes.len()))
+        Ok(Parcel::Records(packed.finish(), hashes.len()))
     }
 
     /// A piece of a long record, packed, from a byte on, with its whole length and which it is; nothing

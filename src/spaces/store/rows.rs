@@ -100,8 +100,8 @@ pub(super) fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
 }
 
 /// What an item has of a digest.
-pub(super) fn tie(digest: &Digest) -> [u8; 8] {
-    let (first, _) = digest.0.split_first_chunk().unwrap_or((&[0; 8], &[]));
+pub(super) fn tie(digest: &Digest) -> [u8; 4] {
+    let (first, _) = digest.0.split_first_chunk().unwrap_or((&[0; 4], &[]));
     *first
 }
 
