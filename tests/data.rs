@@ -210,6 +210,9 @@ fn an_export_is_an_import_of_the_same() {
     };
     assert_eq!(import(&export), json!({"written": 4, "unchanged": 0}));
     assert_eq!(import(&export), json!({"written": 0, "unchanged": 4}));
+    let twice = b"{\"key\":\"a\",\"value\":\"2\"}\n{\"key\":\"a\",\"value\":\"text \\\"\\n\"}\n";
+    assert_eq!(import(twice), json!({"written": 2, "unchanged": 0}), "one after the other");
+    assert_eq!(two.value("a", "new", "a"), b"text \"\n");
     assert_eq!(import(b""), json!({"written": 0, "unchanged": 0}));
     assert_eq!(two.value("b", "new", "b"), b"\xff\xfe");
     let without_times = |bytes: &[u8]| -> Vec<Value> {
@@ -374,7 +377,7 @@ fn only_the_named_writers_write() {
     assert!(line.contains("not-a-writer"), "{line}");
     let stdin = b"{\"key\":\"key\",\"value\":\"value\"}\n{\"key\":\"new\",\"value\":\"x\"}\n";
     let line = two.refused("b", &["data", "import", "own"], stdin, 1);
-    assert!(line.contains("not-a-writer"), "{line}");
+    assert!(line.contains("line 2: ") && line.contains("not-a-writer"), "{line}");
     let line = two.refused("b", &["data", "join", "own", "--writer", b], b"", 1);
     assert!(line.contains("other-writers"), "{line}");
     let line = two.refused("b", &["data", "join", "own2", "--writer", "zz"], b"", 1);

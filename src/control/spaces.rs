@@ -193,7 +193,9 @@ fn not_joined(error: JoinError) -> ApiError {
 pub(super) fn refused(error: SpaceError) -> ApiError {
     let code = match &error {
         SpaceError::NoSuchSpace => Code::NoSuchSpace,
-        SpaceError::Refused(refusal) => of_refusal(*refusal),
+        SpaceError::Refused(refusal) | SpaceError::LineRefused { refusal, .. } => {
+            of_refusal(*refusal)
+        }
         SpaceError::Store(error) => of_store(error),
         SpaceError::Line { .. } => Code::BadRequest,
         SpaceError::Stopped => return stopped(),

@@ -27,6 +27,14 @@ pub enum SpaceError {
         /// What is wrong with it.
         why: String,
     },
+    /// The record of a line of an import was not taken. What stood before it was.
+    #[error("line {line}: {refusal}")]
+    LineRefused {
+        /// Which line, from 1.
+        line: usize,
+        /// Why.
+        refusal: Refusal,
+    },
     /// The node is stopping. A write may have been kept.
     #[error("the node is stopping")]
     Stopped,
@@ -38,7 +46,7 @@ impl SpaceError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoSuchSpace => "no-such-space",
-            Self::Refused(refusal) => refusal.code(),
+            Self::Refused(refusal) | Self::LineRefused { refusal, .. } => refusal.code(),
             Self::Store(error) => error.code(),
             Self::Line { .. } => "bad-line",
             Self::Stopped => "stopped",

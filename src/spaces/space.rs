@@ -1,5 +1,7 @@
 //! One space, as programs use it.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use tokio::sync::{SemaphorePermit, watch};
 
@@ -185,38 +187,47 @@ impl Space {
     /// for errors.
     ///
     /// # Errors
-    /// A line is none: what stood before it was written, what follows was not. Or one was refused: others
-    /// of the 256 around it may have been written. To import the same lines again does no harm.
+    /// A line is none, or was refused: what stood before it was written. What follows was not, but for some
+    /// of the 256 lines around one that was refused. To import the same lines again does no harm.
     pub async fn import(&self, text: &str, first: usize) -> Result<Imported, SpaceError> {
         let mut imported = Imported::default();
-        let lines: Vec<(usize, &str)> =
-            text.lines().enumerate().map(|(n, line)| (first + n, line)).collect();
+        let lines: Vec<(usize, &str)> = text
+            .lines()
+            .enumerate()
+            .map(|(n, line)| (first + n, line))
+            .filter(|(_, line)| !line.trim().is_empty())
+            .collect();
         for some in lines.chunks(IMPORT_BATCH) {
-            let mut writes = Vec::new();
-            let mut failed = None;
-            for (line, text) in some.iter().filter(|(_, text)| !text.trim().is_empty()) {
-                let bad = |why: String| SpaceError::Line { line: *line, why };
-                let entry = serde_json::from_str::<Line>(text).map_err(|e| bad(e.to_string()));
-                let entry = entry.and_then(|entry| {
-                    let value = entry.value.bytes().map_err(|error| bad(error.to_string()))?;
-                    Ok((entry.key, value))
-                });
-                match entry {
-                    Ok((key, value)) => {
-                        let present = self.get(&key).await?;
-                        if present.is_some_and(|entry| entry.value.as_ref() == Some(&value)) {
-                            imported.unchanged += 1;
-                        } else {
-                            writes.push(Write::Own { key: key.into(), value: Some(value) });
-                        }
-                    }
-                    Err(error) => {
-                        failed = Some(error);
+            let mut changed = BTreeMap::new();
+            let (mut writes, mut numbers, mut failed) = (Vec::new(), Vec::new(), None);
+            for (line, text) in some {
+                let (key, value) = match entry_of(text) {
+                    Ok(entry) => entry,
+                    Err(why) => {
+                        failed = Some(SpaceError::Line { line: *line, why });
                         break;
                     }
+                };
+                // The line before may say something else of the same key.
+                let is_there = match changed.get(&key) {
+                    Some(before) => *before == value,
+                    None => {
+                        self.get(&key).await?.and_then(|entry| entry.value) == Some(value.clone())
+                    }
+                };
+                if is_there {
+                    imported.unchanged += 1;
+                    continue;
                 }
+                changed.insert(key.clone(), value.clone());
+                numbers.push(*line);
+                writes.push(Write::Own { key: key.into(), value: Some(value) });
             }
-            imported.written += self.write(writes).await?.len();
+            let outcomes = self.write_each(writes).await?;
+            for (outcome, line) in outcomes.into_iter().zip(numbers) {
+                outcome.map_err(|refusal| SpaceError::LineRefused { line, refusal })?;
+                imported.written += 1;
+            }
             if let Some(error) = failed {
                 return Err(error);
             }
@@ -255,4 +266,10 @@ impl Space {
         let kib = u32::try_from(kib.min(WRITE_ROOM as u64)).unwrap_or(u32::MAX);
         self.spaces.inner.room.acquire_many(kib).await.or(Err(SpaceError::Stopped))
     }
+}
+/// The key and the value of a line.
+fn entry_of(text: &str) -> Result<(String, Bytes), String> {
+    let line: Line = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let value = line.value.bytes().map_err(|error| error.to_string())?;
+    Ok((line.key, value))
 }

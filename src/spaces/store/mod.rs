@@ -85,6 +85,19 @@ pub enum JoinError {
     Stopped,
 }
 
+impl JoinError {
+    /// A stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::OtherWriters => "other-writers",
+            Self::TooMany => "too-many-spaces",
+            Self::Store(error) => error.code(),
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// A space, as it is kept.
 #[derive(Debug)]
 pub(super) struct Kept {
