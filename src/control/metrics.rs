@@ -18,7 +18,7 @@ use crate::{
     meters::{NodeStats, RTT_BOUNDS},
     overlay::OverlayStats,
     proto::address_record::Shelf,
-    spaces::SpaceState,
+    spaces::{SpaceState, SpacesStats},
     traffic::Amount,
 };
 
@@ -38,6 +38,7 @@ pub(super) struct Snapshot {
     listeners: u64,
     /// By name: there are few, and the operator has named them.
     spaces: Vec<SpaceState>,
+    shared: SpacesStats,
     started_secs: f64,
 }
 
@@ -54,6 +55,7 @@ impl Control {
         if self.hub.send(ListTopics).await.is_ok() {
             latencies.push(("hub", clock.now().since(asked)));
         }
+        let (spaces, shared) = self.space_figures().await;
         let snapshot = Snapshot {
             node: node.stats().await,
             overlay,
@@ -64,7 +66,8 @@ impl Control {
             discouraged: count(node.discouraged().await.len()),
             journal_lost: node.journal_lost(),
             listeners: count(self.feed.listeners()),
-            spaces: self.space_states().await,
+            spaces,
+            shared,
             started_secs: self.started.since_epoch().as_secs_f64(),
         };
         snapshot.text()
@@ -378,7 +381,15 @@ impl Snapshot {
         page.gauge("space_records", "Records of a space, deletions included", records)?;
         let bytes = of(|state| state.info.holds.bytes as f64);
         page.gauge("space_bytes", "Their bytes", bytes)?;
-        page.gauge("space_peers", "Peers that are in it", of(|state| state.peers as f64))
+        page.gauge("space_peers", "Peers that are in it", of(|state| state.peers as f64))?;
+        let SpacesStats { commits, writes, syncs, failed_syncs, received } = self.shared;
+        page.total("spaces_commits", "Transactions of the spaces' file", commits)?;
+        page.total("spaces_writes", "Records that were to be written in them", writes)?;
+        let syncs = [("done", syncs), ("failed", failed_syncs)];
+        let syncs = syncs.map(|(outcome, n)| (vec![("outcome", outcome)], n));
+        let help = "Times that this node and another have been brought together";
+        page.counter("spaces_syncs", help, syncs)?;
+        page.total("spaces_received", "Records that were taken from others in doing so", received)
     }
 }
 

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     spaces::{
-        Entry, JoinError, Refusal, Space, SpaceError, SpaceSpec, SpaceState, Spaces, SpecError,
-        record::RecordError,
+        Entry, JoinError, Refusal, Space, SpaceError, SpaceSpec, SpaceState, Spaces, SpacesStats,
+        SpecError, record::RecordError,
     },
     store::StoreError,
 };
@@ -154,10 +154,10 @@ impl Control {
     }
 
     /// The spaces that the node keeps, for its figures.
-    pub(super) async fn space_states(&self) -> Vec<SpaceState> {
+    pub(super) async fn space_figures(&self) -> (Vec<SpaceState>, SpacesStats) {
         match &self.desk {
-            Some(desk) => desk.spaces.all().await,
-            None => Vec::new(),
+            Some(desk) => (desk.spaces.all().await, desk.spaces.stats().await),
+            None => <_>::default(),
         }
     }
 
