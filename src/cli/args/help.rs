@@ -118,9 +118,9 @@ Exit status:
 
 /// Ends `peerage data --help`.
 pub(super) const DATA_NOTES: &str = "\
-A space is a set of keys and values with a name. Every node that joins it holds all of it, and what
-is written on one is soon on all; of two values for one key the later wins. Nodes that were apart come
-together by themselves. Keys have up to 1 KiB, values up to 1 MiB.
+A space is a set of keys and values with a name. Every node that joins it holds all of it, and
+what is written on one is soon on all; of two values for one key the later wins. Nodes that were
+apart come together by themselves. Keys have up to 1 KiB, values up to 1 MiB.
 
 Examples:
   peerage data join notes
