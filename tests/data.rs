@@ -491,3 +491,32 @@ fn an_ephemeral_node_shares_from_memory() {
     let before = ["data", "--json", "get", "m", "k"];
     assert!(run(&before).contains("\"value\":\"v\""));
 }
+
+#[test]
+fn a_plain_peer_reads_and_writes_and_leaves_by_the_classic_verbs() {
+    let two = Two::start();
+    two.join("notes");
+    let mut peer = std::net::TcpStream::connect(&two.first).unwrap();
+    peer.set_read_timeout(Some(BOUND)).unwrap();
+    let said = concat!(
+        r#"{"msgtype":"hello","nodeid":"6f1c2a3b-0000-4000-8000-000000000001"}"#,
+        "\n",
+        r#"{"msgtype":"update_data","space":"notes","key":"colour","value":"green"}"#,
+        "\n",
+        r#"{"msgtype":"get_data","space":"notes"}"#,
+        "\n",
+        r#"{"msgtype":"quit"}"#,
+        "\n",
+    );
+    peer.write_all(said.as_bytes()).unwrap();
+    let mut answers = String::new();
+    peer.read_to_string(&mut answers).unwrap();
+    let answers: Vec<Value> =
+        answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |msgtype: &str| answers.iter().find(|said| said["msgtype"] == msgtype).unwrap();
+    assert!(of("update_ack")["time_ms"].is_u64(), "{answers:?}");
+    assert_eq!(of("data")["records"][0]["value"], "green");
+    assert_eq!(of("bye")["reason"], "requested");
+    // It is everybody's now.
+    assert_eq!(two.value("b", "notes", "colour"), b"green");
+}
