@@ -3,10 +3,13 @@
 //! Every field says its unit and what breaks when it is wrong. [`NodeConfig::validate`] is called
 //! on start, so a combination that cannot work is refused before anything is opened.
 
+mod role;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use thiserror::Error;
 
+pub use self::role::{IntroductionConfig, Role};
 use crate::{
     address::{Bootstrap, HostPort},
     identity::NetworkKey,
@@ -20,6 +23,8 @@ use crate::{
 /// Everything a node is started with. `Default` is right for a node on an ordinary network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeConfig {
+    /// What the node is there for. [`NodeConfig::for_role`] has the numbers that suit each.
+    pub role: Role,
     /// Addresses to listen on; port 0 picks a free one. Empty: the node only dials and is never
     /// advertised.
     pub listen: Vec<HostPort>,
@@ -48,6 +53,8 @@ pub struct NodeConfig {
     pub limits: LimitsConfig,
     /// What is kept of addresses, and how they are dialled.
     pub discovery: DiscoveryConfig,
+    /// How an introducer introduces. Of no meaning to others.
+    pub introduction: IntroductionConfig,
     /// Decisions kept in the journal; the oldest is overwritten.
     pub journal_entries: usize,
 }
@@ -218,6 +225,7 @@ pub struct DiscoveryConfig {
 impl Default for NodeConfig {
     fn default() -> Self {
         Self {
+            role: Role::default(),
             listen: Vec::new(),
             advertise: None,
             bootstrap: Vec::new(),
@@ -231,6 +239,7 @@ impl Default for NodeConfig {
             session: SessionConfig::default(),
             limits: LimitsConfig::default(),
             discovery: DiscoveryConfig::default(),
+            introduction: IntroductionConfig::default(),
             journal_entries: 4096,
         }
     }
@@ -388,6 +397,7 @@ impl NodeConfig {
             ("dial-timeout", !self.discovery.dial_timeout.is_zero()),
             ("addrs-per-second", self.discovery.addrs_per_second > 0),
             ("refresh-min", !self.discovery.refresh_min.is_zero()),
+            ("introduction", self.introduction.is_nonzero()),
         ];
         if let Some((name, _)) = nonzero.iter().find(|(_, ok)| !ok) {
             return Err(ConfigError::Zero(name));

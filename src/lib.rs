@@ -120,7 +120,7 @@ pub use actors::{
     vital::NodeFailure,
 };
 pub use address::{Bootstrap, HostPort};
-pub use config::{NodeConfig, Security};
+pub use config::{NodeConfig, Role, Security};
 pub use data_dir::{DataDir, DataDirError, StoredKey};
 pub use extension::{Batch, Parcel, PeerMessage, Received, RegisterError};
 pub use identity::{NetworkKey, NodeKey, PublicKey};

@@ -50,6 +50,8 @@ pub enum CloseReason {
     Feeler,
     /// Both nodes have sessions enough without this one.
     Surplus,
+    /// The node that says it only introduces others to each other, and has done so.
+    Introduced,
     /// The operator or the program asked for it.
     Requested,
     /// A fault inside the node that says it.
@@ -66,7 +68,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason this node may send, in the order of `docs/PROTOCOL.md`.
-    pub const SENT: [Self; 22] = [
+    pub const SENT: [Self; 23] = [
         Self::Shutdown,
         Self::SelfConnection,
         Self::Duplicate,
@@ -87,6 +89,7 @@ impl CloseReason {
         Self::Slow,
         Self::Feeler,
         Self::Surplus,
+        Self::Introduced,
         Self::Requested,
         Self::Internal,
     ];
@@ -129,6 +132,7 @@ impl CloseReason {
             Self::Slow => "slow",
             Self::Feeler => "feeler",
             Self::Surplus => "surplus",
+            Self::Introduced => "introduced",
             Self::Requested => "requested",
             Self::Internal => "internal",
             Self::Gone => "gone",

@@ -99,6 +99,7 @@ impl Victim {
             me: NodeId::from_u128(1),
             config,
             dead_after: Duration::from_secs(240),
+            introduction: None,
             security: Security::Prefer,
             own: OwnAddress::new(Settled::new(None, &[at([9, 9, 9, 9], 5999)])),
             // The secret is kept over a restart; the other choices are not the same again.

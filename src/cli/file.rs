@@ -16,6 +16,8 @@ use super::{
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct FileConfig {
+    /// peer or introducer.
+    role: Option<String>,
     /// One address or a list.
     listen: Option<OneOrMany>,
     /// An address.
@@ -130,6 +132,7 @@ impl FileConfig {
             ("outbox-bytes", self.outbox_bytes),
         ];
         Layer {
+            role: self.role,
             listen: self.listen.map(|list| list.0),
             advertise: self.advertise,
             bootstrap: self.bootstrap.map(|list| list.0),
@@ -238,6 +241,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = r#"
+            role = "r"
             listen = ["0.0.0.0:5999", "[::]:5999"]
             advertise = "a:1"
             bootstrap = "b:2"
@@ -265,6 +269,7 @@ mod tests {
         "#;
         let some = |text: &str| Some(text.to_owned());
         let expected = Layer {
+            role: some("r"),
             listen: Some(vec!["0.0.0.0:5999".to_owned(), "[::]:5999".to_owned()]),
             advertise: some("a:1"),
             bootstrap: Some(vec!["b:2".to_owned()]),

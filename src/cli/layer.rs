@@ -63,6 +63,8 @@ impl<T> Sourced<T> {
 /// What one layer says, unparsed; `None` where it says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Layer {
+    /// peer or introducer.
+    pub(crate) role: Option<String>,
     /// Addresses to listen on.
     pub(crate) listen: Option<Vec<String>>,
     /// The address others should dial.

@@ -35,7 +35,7 @@ use self::{
     model::{ApiError, Code},
     spaces::Desk,
 };
-use crate::{Bootstrap, NodeConfig, NodeHandle, Security, clock::Moment, overlay::Overlay};
+use crate::{Bootstrap, NodeConfig, NodeHandle, Role, Security, clock::Moment, overlay::Overlay};
 
 /// What is said of a node that its actors do not know.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,13 +44,15 @@ pub struct About {
     pub agent: String,
     /// The network that it is part of.
     pub network: String,
+    /// `peer` or `introducer`.
+    pub role: String,
     /// `require`, `prefer` or `off`.
     pub security: String,
     /// The address that it announces, if that is set.
     pub advertise: Option<String>,
     /// Whether it is to listen at all.
     pub listens: bool,
-    /// Whether it has nobody to join through.
+    /// Whether it has nobody to join through, or does not want to.
     pub is_first: bool,
     /// The settings in force, as a configuration file.
     pub settings: String,
@@ -65,13 +67,12 @@ impl About {
             Security::Prefer => "prefer",
             Security::Require => "require",
         };
-        let is_first = config
-            .bootstrap
-            .iter()
-            .all(|contact: &Bootstrap| config.listen.contains(&contact.addr));
+        let is_own = |contact: &Bootstrap| config.listen.contains(&contact.addr);
+        let is_first = config.role == Role::Introducer || config.bootstrap.iter().all(is_own);
         Self {
             agent: config.agent.clone(),
             network: config.network.clone(),
+            role: config.role.text().to_owned(),
             security: security.to_owned(),
             advertise: config.advertise.as_ref().map(ToString::to_string),
             listens: !config.listen.is_empty(),

@@ -46,6 +46,7 @@ impl Control {
             public_key: node.key().map(|key| key.public().to_string()),
             agent: about.agent.clone(),
             network: about.network.clone(),
+            role: about.role.clone(),
             security: about.security.clone(),
             listen: node.listen_addrs().iter().map(ToString::to_string).collect(),
             advertise: about.advertise.clone(),

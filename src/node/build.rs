@@ -17,7 +17,7 @@ use crate::{
     actors::session::HelloTemplate,
     address::{Bootstrap, Host, HostPort},
     clock::Clock,
-    config::{ConfigError, NodeConfig, Security},
+    config::{ConfigError, NodeConfig, Role, Security},
     identity::NodeKey,
     ids::NodeId,
     proto::{
@@ -30,7 +30,7 @@ use crate::{
     store::{Kept, Opened, Store, StoreError},
     transport::{Transport, tcp::Tcp},
     wire::{
-        ATTACH,
+        ATTACH, INTRODUCE,
         frame::{MAX_FEATURES, check_text},
     },
 };
@@ -119,6 +119,12 @@ impl<T> NodeBuilder<T> {
         Self { config, ..self }
     }
 
+    /// What the node is to be there for.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.config.role
+    }
+
     /// Listens on one more address; port 0 picks a free one.
     #[must_use]
     pub fn listen(mut self, addr: HostPort) -> Self {
@@ -199,6 +205,14 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
     /// The configuration cannot work, an address cannot be listened on, the store cannot be used,
     /// or there is no actix system. Nothing was left running.
     pub async fn start(self) -> Result<NodeHandle, StartError> {
+        match self.config.role {
+            Role::Peer => self.start_saying_so().await,
+            Role::Introducer => self.feature(INTRODUCE).start_saying_so().await,
+        }
+    }
+
+    /// Starts, when what the node says of its role is among its features.
+    async fn start_saying_so(self) -> Result<NodeHandle, StartError> {
         self.config.validate()?;
         validate_features(&self.features)?;
         System::try_current().ok_or(StartError::NoSystem)?;
@@ -226,6 +240,7 @@ impl<T: Transport + Unpin> NodeBuilder<T> {
             config: config.discovery.clone(),
             dead_after: config.liveness.dead_after,
             security: config.security,
+            introduction: (config.role == Role::Introducer).then_some(config.introduction),
             own: OwnAddress::new(settled.clone()),
             book_key: BookKey::new(kept.secret),
             seed: rng.random(),

@@ -80,7 +80,7 @@ pub use crate::proto::{
     survey::{Account, Ending, Unasked},
 };
 use crate::{
-    NodeHandle,
+    NodeHandle, Role,
     ids::NodeId,
     node::{NodeBuilder, StartError},
     transport::Transport,
@@ -118,6 +118,10 @@ pub struct OverlayStats {
 impl Overlay {
     /// Starts a node that says in its hello what it can do, and the overlay's actors.
     ///
+    /// One that is an [introducer](crate::Role::Introducer) passes nothing on, and says so: its sessions
+    /// end before a message has come anywhere. What is sent there finds no way, what is published
+    /// reaches nobody.
+    ///
     /// # Errors
     /// The configuration cannot work, or the node does not start. Nothing was left running.
     pub async fn start<T: Transport + Unpin>(
@@ -125,9 +129,11 @@ impl Overlay {
         config: OverlayConfig,
     ) -> Result<Self, StartError> {
         config.validate()?;
-        let node = builder.feature(ROUTE).feature(GOSSIP).start().await?;
-        let routing = routing::Handle::start(&node, &config).await;
-        let gossip = gossip::Handle::start(&node, &config).await;
+        let takes_part = builder.role() != Role::Introducer;
+        let builder = if takes_part { builder.feature(ROUTE).feature(GOSSIP) } else { builder };
+        let node = builder.start().await?;
+        let routing = routing::Handle::start(&node, &config, takes_part).await;
+        let gossip = gossip::Handle::start(&node, &config, takes_part).await;
         let ask = ask::Handle::over(&node, &config, &routing, &gossip);
         Ok(Self { inner: Arc::new(Inner { node, routing, gossip, ask }) })
     }

@@ -34,6 +34,7 @@ mod keep;
 mod key;
 mod lines;
 mod near;
+mod ring;
 mod shelves;
 mod table;
 
@@ -42,7 +43,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use self::{lines::Line, table::Table};
+use self::{lines::Line, ring::Ring, table::Table};
 use crate::{
     address::{Group, HostPort},
     clock::Moment,
@@ -86,6 +87,8 @@ pub enum Queue {
     Known,
     /// Hearsay: a feeler is sent to one now and then.
     Hearsay,
+    /// Dialled by an introducer when their proofs have grown old, with what was dialled by hand.
+    Proven,
 }
 
 /// The book.
@@ -108,6 +111,8 @@ pub struct AddressBook {
     by_id: BTreeMap<NodeId, BTreeSet<HostPort>>,
     /// Those that may be told to others while their nodes answer.
     proven: BTreeSet<(NodeId, HostPort)>,
+    /// The same on a ring, if arcs of it are told.
+    ring: Option<Ring>,
     /// Those that may be dialled for a session, by the bucket of their node and by time.
     by_bucket: BTreeMap<u8, BTreeSet<(Moment, HostPort)>>,
     /// Addresses by their public group.
@@ -150,6 +155,7 @@ impl AddressBook {
             n_given: 0,
             by_id: BTreeMap::new(),
             proven: BTreeSet::new(),
+            ring: None,
             by_bucket: BTreeMap::new(),
             groups: BTreeMap::new(),
             held: BTreeSet::new(),

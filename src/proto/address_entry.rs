@@ -155,6 +155,8 @@ pub struct Entry {
     pub(super) pinned: Option<NodeId>,
     /// TLS found no taker there: the next dial is plaintext.
     pub(super) plain: bool,
+    /// How often the node there has introduced this one and let it go, since this one had to ask.
+    pub(super) introductions: u32,
     /// There is a record of it, or one is on its way.
     pub(super) kept: bool,
 }
@@ -187,6 +189,7 @@ impl Entry {
             bootstrap: matches!(hearing.source, Source::Bootstrap),
             pinned: None,
             plain: false,
+            introductions: 0,
             kept: false,
         }
     }

@@ -4,16 +4,17 @@
 //! what is held against whom. Does not connect, resolve or send: it says what is to be done, as
 //! [`Output`]. Whom to dial is chosen in `choice`, whom to ask in `lookups`, whom to part with in
 //! `sparing`, what peers bring is in `events`, what follows from a dial in `outcome`, what others
-//! are told in `telling`.
+//! are told in `telling`, and what all of that is for an introducer in `introducing`.
 
 mod choice;
 mod events;
+mod introducing;
 mod lookups;
 mod outcome;
 mod sparing;
 mod telling;
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -23,7 +24,7 @@ use self::{sparing::Sparing, telling::ElsewhereState};
 use crate::{
     address::{Bootstrap, Class, HostPort},
     clock::Moment,
-    config::{DiscoveryConfig, Security},
+    config::{DiscoveryConfig, IntroductionConfig, Security},
     ids::NodeId,
     proto::{
         address_book::{AddressBook, BookKey},
@@ -35,6 +36,7 @@ use crate::{
         diversity::Diversity,
         finder::Finder,
         intake::Intake,
+        introducer::Introducer,
         journal::{Decision, Kind},
         link::Purpose,
         own_address::OwnAddress,
@@ -127,6 +129,8 @@ pub struct ExplorerSetup {
     pub dead_after: Duration,
     /// Whether connections are encrypted.
     pub security: Security,
+    /// How to introduce nodes to each other, if that is all this one does.
+    pub introduction: Option<IntroductionConfig>,
     /// What is known of this node's own address.
     pub own: OwnAddress,
     /// The secret that the places in the book follow from: the one of the last run, if there is a
@@ -142,8 +146,8 @@ struct Peer {
     intake: Intake,
     /// From where it can reach and be reached.
     class: Class,
-    /// The other end's address, which what it tells is counted by.
-    from: Option<IpAddr>,
+    /// The other end's address, by which what it tells and asks is counted.
+    remote: HostPort,
     /// This node has dialled it.
     is_dialled: bool,
 }
@@ -182,6 +186,8 @@ pub struct Explorer {
     /// Answers to plain questions, by the class of those who ask.
     replies: BTreeMap<Class, (Moment, Encoded)>,
     elsewhere: ElsewhereState,
+    /// If this node introduces others and does nothing else.
+    introducer: Option<Introducer>,
     /// What was decided before there was anybody to tell.
     early: Vec<Decision>,
 }
@@ -196,14 +202,19 @@ impl Explorer {
     /// A node that knows nobody yet.
     #[must_use]
     pub fn new(setup: ExplorerSetup, now: Moment) -> Self {
-        let ExplorerSetup { me, config, dead_after, security, own, book_key, seed } = setup;
+        let ExplorerSetup { me, config, dead_after, security, introduction, .. } = setup;
+        let ExplorerSetup { own, book_key, seed, .. } = setup;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut book = AddressBook::new(me, config.clone(), book_key, rng.random());
+        if introduction.is_some() {
+            book.keep_ring();
+        }
         let ladder = Ladder::new(config.redial.clone());
         Self {
             me,
             dead_after,
             security,
-            book: AddressBook::new(me, config.clone(), book_key, rng.random()),
+            book,
             bans: Bans::default(),
             own,
             announced: None,
@@ -230,6 +241,7 @@ impl Explorer {
             next_recall: now,
             replies: BTreeMap::new(),
             elsewhere: ElsewhereState::default(),
+            introducer: introduction.map(Introducer::new),
             early: Vec::new(),
             rng,
             config,
@@ -355,12 +367,16 @@ impl Explorer {
     /// Does what is due.
     pub fn tick(&mut self, now: Moment, out: &mut Vec<Output>) {
         let book = &self.book;
-        let is_connected = |addr: &HostPort| book.connected_at(addr).is_some();
+        let is_connected =
+            |addr: &HostPort| book.connected_at(addr).is_some() || book.is_introducer(addr, now);
         out.extend(
             self.names.due(now, &mut self.rng, is_connected).into_iter().map(Output::Resolve),
         );
-        self.refresh_due(now, out);
-        self.spare_due(now, out);
+        if self.introducer.is_none() {
+            self.refresh_due(now, out);
+            self.spare_due(now, out);
+        }
+        self.guests_due(now, out);
         self.elsewhere_due(now, out);
         self.dial_due(now, out);
     }
@@ -380,9 +396,14 @@ impl Explorer {
 
     /// When to call [`tick`](Self::tick) next.
     pub fn deadline(&mut self, now: Moment) -> Option<Moment> {
-        let refresh = (!self.peers.is_empty()).then_some(self.refresh.next);
         let dial = self.dial_deadline(now);
-        let spare = self.spare_deadline();
+        let (refresh, spare) = match &self.introducer {
+            Some(introducer) => (introducer.deadline(), None),
+            None => {
+                let refresh = (!self.peers.is_empty()).then_some(self.refresh.next);
+                (refresh, self.spare_deadline())
+            }
+        };
         let times = [self.names.deadline(), refresh, spare, self.elsewhere_deadline(), dial];
         times.into_iter().flatten().min()
     }

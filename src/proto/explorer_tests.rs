@@ -28,6 +28,7 @@ fn setup(config: DiscoveryConfig) -> ExplorerSetup {
         me: ME,
         config,
         dead_after: Duration::from_secs(240),
+        introduction: None,
         security: Security::Prefer,
         own,
         book_key: BookKey::new([7; 32]),

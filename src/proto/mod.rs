@@ -28,6 +28,7 @@ pub mod explorer;
 pub mod finder;
 pub mod floods;
 pub mod intake;
+pub mod introducer;
 pub mod journal;
 pub mod keys;
 pub mod link;

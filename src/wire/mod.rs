@@ -36,5 +36,8 @@ pub const MAX_ATTACHMENT: usize = 1024 * 1024;
 /// The feature of a hello whose speaker takes attachments.
 pub const ATTACH: &str = "attach";
 
+/// The feature of a hello whose speaker only introduces others to each other, and ends sessions soon.
+pub const INTRODUCE: &str = "introduce";
+
 /// The `version` of the protocol in a full hello.
 pub const VERSION: u32 = 1;

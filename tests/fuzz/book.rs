@@ -255,6 +255,7 @@ fn explorer(now: Moment) -> Explorer {
         me: NodeId::from_u128(1),
         config,
         dead_after: Duration::from_secs(240),
+        introduction: None,
         security: Security::Prefer,
         own: OwnAddress::new(Settled::new(None, &[])),
         book_key: BookKey::new([7; 32]),

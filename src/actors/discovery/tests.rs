@@ -67,6 +67,7 @@ impl Harness {
             me: NodeId::from_u128(ME),
             config,
             dead_after,
+            introduction: None,
             security: Security::Prefer,
             own,
             book_key: BookKey::new([7; 32]),

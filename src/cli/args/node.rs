@@ -10,6 +10,14 @@ use crate::cli::limits::{LIMITS, LimitArgs};
 /// The flags of `run` and `config`. Every one but `--config` is also a key of the file.
 #[derive(Debug, Args)]
 pub(super) struct NodeArgs {
+    /// What the node is there for.
+    ///
+    /// `peer`: to find others and stay connected with them. `introducer`: only to introduce others to
+    /// each other, and let them go; it keeps a book of addresses that it has proven, and dials only to
+    /// prove them.
+    #[arg(long, env = "PEERAGE_ROLE", value_name = "peer|introducer")]
+    role: Option<String>,
+
     /// Listen here; may be given several times. Port 0 picks a free port.
     ///
     /// `0.0.0.0` is every IPv4 address of the machine; `[::]` is every IPv6 address, and every IPv4
@@ -178,6 +186,7 @@ impl NodeArgs {
     pub(super) fn by_layer(self, matches: &ArgMatches) -> Typed {
         let mut typed = Typed::default();
         let Typed { flags, env, config } = &mut typed;
+        place(matches, "role", self.role, &mut flags.role, &mut env.role);
         place(matches, "listen", self.listen, &mut flags.listen, &mut env.listen);
         place(matches, "advertise", self.advertise, &mut flags.advertise, &mut env.advertise);
         place(matches, "bootstrap", self.bootstrap, &mut flags.bootstrap, &mut env.bootstrap);

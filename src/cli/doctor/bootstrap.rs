@@ -37,7 +37,9 @@ impl Contact {
 fn is_good(answer: &Answer, pin: Option<NodeId>) -> bool {
     match answer {
         Answer::Node(id) => pin.is_none_or(|pin| pin == *id),
-        Answer::Refused(code, _) => matches!(code.as_str(), "full" | "duplicate" | "not-allowed"),
+        Answer::Refused(code, _) => {
+            matches!(code.as_str(), "full" | "duplicate" | "not-allowed" | "introduced")
+        }
     }
 }
 
@@ -100,6 +102,10 @@ fn good_one(contact: &Bootstrap, addr: &HostPort, answer: &Answer) -> Finding {
             let text = "it answers, and lets in only the nodes on its list; whether this one is there cannot be told from here";
             let remedy = "see that its list has this node's id: `peerage id`";
             found(Verdict::Note, code, text.to_owned()).remedy(remedy)
+        }
+        Answer::Refused(code, _) if code == "introduced" => {
+            let text = "it answers, and introduces others without staying connected".to_owned();
+            found(Verdict::Ok, code, text)
         }
         Answer::Refused(code, _) => {
             let text = format!("it answers, but had no room just now ({code}); it names others");

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::Path, time::Duration};
 
 use peerage::{
-    HostPort, NodeId,
+    HostPort, NodeId, Role,
     address::Class,
     control::{
         About,
@@ -156,6 +156,10 @@ pub(super) fn judge(seen: &Seen, settings: &Settings) -> Finding {
     let text = format!("it runs (process {pid}, for {})", age(uptime));
     let is_first = About::of(&settings.node, String::new()).is_first;
     match n {
+        _ if settings.node.role == Role::Introducer => {
+            let text = format!("{text} and introduces others: {n} are with it now");
+            found(Verdict::Ok, "introducer", text)
+        }
         0 if is_first => {
             let text = format!("{text} and waits: it has no peer, and nobody to join through");
             let remedy = "have others join it, or give it a first contact: --bootstrap HOST:PORT";

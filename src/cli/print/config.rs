@@ -81,6 +81,7 @@ fn node_rows(settings: &Settings) -> Vec<Row> {
     let tags: Vec<String> = node.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let advertise = node.advertise.as_ref().map(|addr| string(&addr.to_string()));
     vec![
+        row("role", Ok(string(node.role.text()))),
         row("listen", Ok(list(&node.listen))),
         row("advertise", advertise.ok_or("\"HOST:PORT\"")),
         row("bootstrap", Ok(list(&node.bootstrap))),

@@ -63,6 +63,7 @@ pub(crate) fn info(node: &NodeInfo, paint: Paint) -> String {
     if let Some(key) = &node.public_key {
         line("public key", key);
     }
+    line("role", &one_line(&node.role));
     line("agent", &one_line(&node.agent));
     line("network", &one_line(&node.network));
     line("security", &node.security);

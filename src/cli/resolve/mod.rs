@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use peerage::{HostPort, NodeConfig, control::hooks::Hook};
+use peerage::{HostPort, NodeConfig, Role, control::hooks::Hook};
 
 pub(crate) use self::{
     api::ApiSettings,
@@ -34,7 +34,7 @@ use self::{
     hooks::resolve_hook,
     parse::{
         parse_addr, parse_bootstrap, parse_dialable, parse_duration, parse_filter, parse_format,
-        parse_list, parse_number, parse_switch, parse_tags, parse_workers,
+        parse_list, parse_number, parse_role, parse_switch, parse_tags, parse_workers,
     },
     pick::pick,
     storage::resolve_storage,
@@ -121,13 +121,9 @@ impl fmt::Debug for Machine<'_> {
 impl Settings {
     /// What holds if nobody says anything, with this directory of the user.
     pub(crate) fn by_default(data_dir: Option<PathBuf>) -> Self {
-        let node = NodeConfig {
-            listen: vec![HostPort::from(std::net::SocketAddr::from(([0, 0, 0, 0], 5999)))],
-            ..NodeConfig::default()
-        };
         Self {
             config: None,
-            node,
+            node: node_of(Role::default()),
             node_origins: Origins::default(),
             trust_files: TrustFiles::default(),
             lan: Sourced::by_default(false),
@@ -150,6 +146,14 @@ impl DevnetSettings {
     /// Silence after which a node is dead.
     pub(crate) const fn dead_after(&self) -> Duration {
         self.ping_interval.saturating_mul(DEVNET_MISSED_PINGS)
+    }
+}
+
+/// What a node of this role is started with if nobody says more.
+fn node_of(role: Role) -> NodeConfig {
+    NodeConfig {
+        listen: vec![HostPort::from(std::net::SocketAddr::from(([0, 0, 0, 0], 5999)))],
+        ..NodeConfig::for_role(role)
     }
 }
 
@@ -202,6 +206,10 @@ fn resolve_node(
     node: &mut NodeConfig,
     origins: &mut Origins,
 ) -> Result<(), UsageError> {
+    let mut role = node.role;
+    origins.put("role", pick(layers, "role", |l| l.role.as_deref(), parse_role)?, &mut role);
+    // The defaults of all others follow from it.
+    *node = node_of(role);
     let addrs = |list: &[String]| parse_list(list, parse_addr);
     let listen = pick(layers, "listen", |l| l.listen.as_deref(), addrs)?;
     origins.put("listen", listen, &mut node.listen);

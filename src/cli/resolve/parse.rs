@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use peerage::{Bootstrap, HostPort, NodeId, Security, Tags, wire::tags::check_tags};
+use peerage::{Bootstrap, HostPort, NodeId, Role, Security, Tags, wire::tags::check_tags};
 use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
@@ -91,6 +91,15 @@ pub(super) fn parse_allowed(text: &str) -> Result<NodeId, Wrong> {
         Ok(id) if id.is_self_certifying() => Ok(id),
         Ok(_) => wrong(text, "expected an id of version 8, since nothing proves another"),
         Err(_) => wrong(text, "expected a node id, which is a UUID; `peerage id` shows a node's"),
+    }
+}
+
+/// What a node is there for.
+pub(super) fn parse_role(text: &str) -> Result<Role, Wrong> {
+    match text.trim() {
+        "peer" => Ok(Role::Peer),
+        "introducer" => Ok(Role::Introducer),
+        _ => wrong(text, "expected peer or introducer"),
     }
 }
 

@@ -17,6 +17,9 @@ pub struct NodeInfo {
     pub agent: String,
     /// The network that it is part of.
     pub network: String,
+    /// `peer` or `introducer`.
+    #[serde(default = "peer")]
+    pub role: String,
     /// `require`, `prefer` or `off`.
     pub security: String,
     /// Where it listens.
@@ -44,6 +47,11 @@ pub struct NodeInfo {
     pub journal_lost: u64,
 }
 
+/// What nodes were before there were roles.
+fn peer() -> String {
+    "peer".to_owned()
+}
+
 /// The settings in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Configuration {
@@ -67,6 +75,6 @@ pub struct Readiness {
     pub listening: bool,
     /// How many sessions it has.
     pub peers: usize,
-    /// It has nobody to join through: others join it.
+    /// It has nobody to join through, or is an introducer: others come to it.
     pub is_first: bool,
 }

@@ -37,9 +37,13 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    pub(super) async fn start(node: &NodeHandle, config: &OverlayConfig) -> Self {
+    pub(super) async fn start(node: &NodeHandle, config: &OverlayConfig, takes_part: bool) -> Self {
         let subscribers = Arc::new(Subscribers::default());
         let gossiper = Gossiper::new(node.clone(), subscribers.clone(), config.gossip).start();
+        let handle = Self { gossiper: gossiper.clone(), subscribers, inbox: config.inbox };
+        if !takes_part {
+            return handle;
+        }
         node.subscribe(gossiper.clone().recipient()).await;
         // A node that has just been started has no other actor for these.
         let registered = node
@@ -50,7 +54,7 @@ impl Handle {
         if let Err(error) = registered {
             tracing::error!(%error, "messages to everybody are not passed on");
         }
-        Self { gossiper, subscribers, inbox: config.inbox }
+        handle
     }
 
     pub(super) async fn stats(&self) -> BroadcastStats {

@@ -48,9 +48,14 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    pub(super) async fn start(node: &NodeHandle, config: &OverlayConfig) -> Self {
+    pub(super) async fn start(node: &NodeHandle, config: &OverlayConfig, takes_part: bool) -> Self {
         let takers = Arc::new(Takers::default());
         let router = Router::new(node.clone(), takers.clone(), &config.routing).start();
+        let (sends, inbox) = (Inbox::new(config.routing.sends), config.inbox);
+        let handle = Self { router: router.clone(), takers, sends, inbox };
+        if !takes_part {
+            return handle;
+        }
         node.subscribe(router.clone().recipient()).await;
         // A node that has just been started has no other actor for these.
         let registered = node
@@ -59,7 +64,7 @@ impl Handle {
         if let Err(error) = registered {
             tracing::error!(%error, "messages to one node are not passed on");
         }
-        Self { router, takers, sends: Inbox::new(config.routing.sends), inbox: config.inbox }
+        handle
     }
 
     pub(super) async fn stats(&self) -> RoutingStats {

@@ -221,6 +221,34 @@ impl AddressBook {
         self.set_connected(id, false);
     }
 
+    /// The node there has introduced this one to others, and let it go. How often by now.
+    pub fn introduced(&mut self, addr: &HostPort) -> u32 {
+        let Some(entry) = self.entries.get_mut(addr) else { return 0 };
+        entry.introductions = entry.introductions.saturating_add(1);
+        entry.introductions
+    }
+
+    /// Whether the node at an address is an introducer that need not be asked now.
+    #[must_use]
+    pub fn is_introducer(&self, addr: &HostPort, now: Moment) -> bool {
+        self.entries.get(addr).is_some_and(|entry| entry.introductions > 0 && entry.next_try > now)
+    }
+
+    /// First contacts that have introduced this node may be dialled from a moment on, but not before
+    /// the last dial is so long ago.
+    pub fn recall_introducers(&mut self, at: Moment, pause: Duration) {
+        let is_one = |entry: &Entry| entry.bootstrap && entry.introductions > 0;
+        let known = self.entries.iter().filter(|(_, entry)| is_one(entry));
+        let known: Vec<HostPort> = known.map(|(addr, _)| addr.clone()).collect();
+        for addr in known {
+            self.update(&addr, |entry| {
+                let soonest = entry.tried.map_or(at, |tried| at.max(tried + pause));
+                entry.introductions = 1;
+                entry.next_try = entry.next_try.min(soonest);
+            });
+        }
+    }
+
     /// The session, which lasted so long, ended: its addresses may be dialled after the first pause
     /// of the ladder, or, if sessions with the node keep ending soon, after later ones.
     pub fn disconnected(&mut self, id: NodeId, now: Moment, lasted: Duration) {

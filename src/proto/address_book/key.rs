@@ -70,6 +70,19 @@ impl BookKey {
         })
     }
 
+    /// Where on the ring an address stands.
+    pub(super) fn ring_place(&self, addr: &HostPort) -> u64 {
+        self.hash(b'r', |mac| feed_addr(mac, addr))
+    }
+
+    /// Where on the ring a group's arc begins in a window.
+    pub(super) fn arc_place(&self, group: &Group, window: u64) -> u64 {
+        self.hash(b'a', |mac| {
+            feed_group(mac, group);
+            mac.update(&window.to_le_bytes());
+        })
+    }
+
     fn hash(&self, label: u8, feed: impl FnOnce(&mut Hmac<Sha256>)) -> u64 {
         let mut mac = self.0.clone();
         mac.update(&[label]);

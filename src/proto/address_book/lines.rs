@@ -3,6 +3,8 @@
 //! An address that has to wait stands in its line by time. When its time has come, one of the two
 //! tables is marked ready in its bucket, so that a choice costs the same however many wait.
 
+use std::{collections::BTreeMap, net::SocketAddr};
+
 use rand::{Rng, seq::IteratorRandom};
 
 use super::{AddressBook, Queue, near::proven_id};
@@ -15,6 +17,10 @@ use crate::{
 
 /// Among how many due addresses of a line without buckets the next to dial is chosen.
 const PICK_FROM: usize = 256;
+
+/// Among how many addresses that were just declared the next to feel is chosen: more than an
+/// introducer's guests may declare.
+const NEWCOMERS_LOOKED_AT: usize = 4096;
 
 /// One dial in so many is for a cold address, when others are due as well.
 const COLD_SHARE: u32 = 8;
@@ -37,6 +43,7 @@ impl Queue {
             Self::Feeler => &[Line::Feeler],
             Self::Known => &[Line::Given, Line::New, Line::Tried, Line::Cold],
             Self::Hearsay => &[Line::New],
+            Self::Proven => &[Line::Given, Line::Tried, Line::Cold],
         }
     }
 }
@@ -70,6 +77,13 @@ impl AddressBook {
             Queue::Bootstrap => self.pick_waiting(Line::Bootstrap, now),
             Queue::Feeler => self.pick_waiting(Line::Feeler, now),
             Queue::Hearsay => self.new.pick(&mut self.rng).cloned(),
+            Queue::Proven => {
+                let given = self.pick_waiting(Line::Given, now);
+                let is_cold = given.is_none() && self.rng.random_ratio(1, COLD_SHARE);
+                let cold = is_cold.then(|| self.pick_waiting(Line::Cold, now)).flatten();
+                let picked = given.or(cold).or_else(|| self.tried.pick(&mut self.rng).cloned());
+                picked.or_else(|| self.pick_waiting(Line::Cold, now))
+            }
             Queue::Known => {
                 if let Some(given) = self.pick_waiting(Line::Given, now) {
                     return Some(given);
@@ -86,6 +100,23 @@ impl AddressBook {
                 picked.cloned().or_else(|| self.pick_waiting(Line::Cold, now))
             }
         }
+    }
+
+    /// One of the addresses that a feeler is to be sent to at once: from where it was told is chosen
+    /// before the address, so that who declares many from one network is not heard more often.
+    pub fn pick_newcomer(&mut self, now: Moment) -> Option<HostPort> {
+        let mut by_teller: BTreeMap<Option<Group>, Vec<&HostPort>> = BTreeMap::new();
+        let due = self.waiting(Line::Feeler).take_while(|(at, _)| *at <= now);
+        for (_, addr) in due.take(NEWCOMERS_LOOKED_AT) {
+            let from = self.entries.get(addr).and_then(|entry| entry.told_from);
+            let group = from.map(|ip| Group::of(&HostPort::from(SocketAddr::new(ip, 0))));
+            by_teller.entry(group).or_default().push(addr);
+        }
+        let mut rng = self.rng.clone();
+        let chosen = by_teller.into_values().choose(&mut rng);
+        let chosen = chosen.and_then(|of_group| of_group.into_iter().choose(&mut rng).cloned());
+        self.rng = rng;
+        chosen
     }
 
     fn pick_waiting(&mut self, line: Line, now: Moment) -> Option<HostPort> {
@@ -180,6 +211,9 @@ impl AddressBook {
         }
         if let Some(id) = proven_id(entry) {
             self.proven.remove(&(id, addr.clone()));
+            if let Some(ring) = &mut self.ring {
+                ring.remove(&(self.key.ring_place(addr), addr.clone()));
+            }
         }
         if let Some(line) = line {
             let was_ready = match entry.place {
@@ -220,6 +254,9 @@ impl AddressBook {
         }
         if let Some(id) = proven_id(entry) {
             self.proven.insert((id, addr.clone()));
+            if let Some(ring) = &mut self.ring {
+                ring.insert((self.key.ring_place(addr), addr.clone()));
+            }
         }
         if let Some(line) = line {
             match entry.place {

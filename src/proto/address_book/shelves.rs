@@ -4,7 +4,7 @@ use super::{AddressBook, key::SourceGroup};
 use crate::{
     address::{Class, Group, HostPort},
     clock::Moment,
-    proto::address_entry::{Entry, Hearing, NotTaken, Place},
+    proto::address_entry::{Entry, Hearing, NotTaken, Place, Source},
 };
 
 /// The table of hearsay, for the hash of a slot.
@@ -44,6 +44,9 @@ impl AddressBook {
         if let Some(free) = self.new.free_near(home) {
             return Ok(free);
         }
+        if let Some(slot) = self.given_up_for(hearing, home) {
+            return Ok(slot);
+        }
         let Some(there) = self.new.at(home).cloned() else { return Err(NotTaken::PlaceTaken) };
         match self.entries.get(&there) {
             Some(entry) if !entry.is_terrible(now) => {
@@ -55,6 +58,25 @@ impl AddressBook {
                 Ok(home)
             }
         }
+    }
+
+    /// In the book of an introducer what nobody who is here vouches for gives way to what a guest says
+    /// of itself: one network could fill the buckets of a twelfth of all others with hearsay.
+    fn given_up_for(&mut self, hearing: Hearing, home: u32) -> Option<u32> {
+        if self.ring.is_none() || !matches!(hearing.source, Source::Declared(_)) {
+            return None;
+        }
+        let gives_way = |slot: &u32| {
+            let entry = self.new.at(*slot).and_then(|addr| self.entries.get(addr));
+            entry.is_some_and(|entry| {
+                let is_guest = entry.id.is_some_and(|id| self.connected.contains(&id));
+                entry.proven.is_none() && !entry.dialling && !is_guest
+            })
+        };
+        let slot = self.new.from(home).find(gives_way)?;
+        let there = self.new.at(slot).cloned()?;
+        self.forget(&there);
+        Some(slot)
     }
 
     /// A free slot for a proven address, or who is at its place.

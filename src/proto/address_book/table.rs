@@ -39,9 +39,13 @@ impl Table {
 
     /// The slot itself, if it is free, or else the next free one of its bucket.
     pub(super) fn free_near(&self, home: u32) -> Option<u32> {
-        let first = home - home % self.slots;
-        let mut free = (0..self.slots).map(|n| first + (home - first + n) % self.slots);
-        free.find(|slot| !self.taken.contains_key(slot))
+        self.from(home).find(|slot| !self.taken.contains_key(slot))
+    }
+
+    /// The slots of a bucket, from this one on.
+    pub(super) fn from(&self, home: u32) -> impl Iterator<Item = u32> {
+        let (slots, first) = (self.slots, home - home % self.slots);
+        (0..slots).map(move |n| first + (home - first + n) % slots)
     }
 
     /// Who stands in a slot.

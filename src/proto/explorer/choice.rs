@@ -106,6 +106,7 @@ impl Explorer {
         let until = now + jittered(SHUNNED_PAUSE, &mut self.rng);
         self.book.outcome(addr, reason.code());
         self.book.postpone(addr, until);
+        self.introducer_dialled(now, addr);
         let note = Decision::new(now, Kind::BackOff, reason.word());
         out.push(Output::Note(note.addr(addr.clone())));
     }
@@ -115,6 +116,9 @@ impl Explorer {
     }
 
     fn next_dial(&mut self, now: Moment) -> Option<(HostPort, Purpose)> {
+        if self.introducer.is_some() {
+            return self.next_feeler(now);
+        }
         if let Some(addr) = self.book.pick(Queue::Bootstrap, now) {
             return Some((addr, Purpose::Session));
         }
@@ -163,6 +167,9 @@ impl Explorer {
             return None;
         }
         let token = self.dial_rate.next_token(now);
+        if self.introducer.is_some() {
+            return self.next_feeler_at(now).map(|at| at.max(token));
+        }
         let feeler = self.book.due_at(Queue::Feeler);
         let feeler = feeler.and_then(|at| self.may_feel_at(now).map(|may| at.max(may)));
         let at_once = [self.book.due_at(Queue::Bootstrap), feeler];
@@ -220,6 +227,9 @@ impl Explorer {
 
     /// Whether sessions are to be dialled.
     pub(super) fn wants_sessions(&self) -> bool {
+        if self.introducer.is_some() {
+            return false;
+        }
         self.wants_any() || self.lacking().next().is_some()
     }
 

@@ -24,7 +24,8 @@ impl Explorer {
         }
         let intake = Intake::new(&self.config, now);
         let is_dialled = info.direction == Direction::Outbound;
-        let peer = Peer { intake, class: info.remote.class(), from: info.remote.ip(), is_dialled };
+        let (class, remote) = (info.remote.class(), info.remote.clone());
+        let peer = Peer { intake, class, remote, is_dialled };
         let is_new = self.peers.insert(info.id, peer).is_none();
         if is_new {
             self.buckets.began(info.id);
@@ -34,6 +35,7 @@ impl Explorer {
             self.diversity.begun(&info.remote);
         }
         self.may_have_come_back(now, info.id);
+        self.guest_up(now, info);
         self.book.connected(info.id);
         self.changed();
         if let Some(observed) = &info.observed {
@@ -64,10 +66,15 @@ impl Explorer {
         }
         let is_surplus = is_code(reason, &CloseReason::Surplus);
         self.spared(info.id, is_surplus);
-        if is_surplus {
+        if self.introducer.is_some() {
+            self.guest_down(now, info, reason);
+        } else if is_surplus {
             self.parted(now, info.id);
+        } else if is_code(reason, &CloseReason::Introduced) {
+            self.introduced(now, info.id);
         } else {
             self.book.disconnected(info.id, now, now.since(info.since));
+            self.ask_introducers(now);
         }
         // A full node answers the hello first, so that its refusal ends what was a session.
         if info.direction == Direction::Outbound && is_code(reason, &CloseReason::Full) {
@@ -93,14 +100,18 @@ impl Explorer {
         let alone = entries.len() == 1;
         let allowed = intake.allow(now, entries.len());
         let mut news = false;
+        let mut declared = Vec::new();
         for entry in entries.iter().take(allowed) {
             let taken = entry.addr.parse::<HostPort>().map_err(NotTaken::Bad).and_then(|addr| {
                 // A classic peer announces itself by a bare address; should it be another's, the
                 // proof will say so.
                 addr.check_dialable().map_err(NotTaken::Bad)?;
-                let told = |source| Hearing { source, from: peer.from };
+                let told = |source| Hearing { source, from: peer.remote.ip() };
                 if entry.id.or(alone.then_some(from)) == Some(from) && intake.may_declare(&addr) {
-                    return self.book.learn(&addr, Some(from), told(Source::Declared(from)), now);
+                    let source = told(Source::Declared(from));
+                    let learnt = self.book.learn(&addr, Some(from), source, now);
+                    declared.extend(learnt.is_ok().then_some(addr));
+                    return learnt;
                 }
                 self.book.learn(&addr, entry.id, told(Source::Told(from)), now)
             });
@@ -112,6 +123,9 @@ impl Explorer {
             }
         }
         out.extend(intake.note(from, now, false).map(Output::Note));
+        for addr in declared {
+            self.guest_declared(now, from, &addr);
+        }
         if news {
             self.refresh_soon(now);
         }
@@ -159,7 +173,8 @@ impl Explorer {
     fn declared(&mut self, now: Moment, by: &PeerInfo, addr: &HostPort, out: &mut Vec<Output>) {
         let hearing = Hearing { source: Source::Declared(by.id), from: by.remote.ip() };
         match self.book.learn(addr, Some(by.id), hearing, now) {
-            Ok(_) | Err(NotTaken::Own) => {}
+            Ok(_) => self.guest_declared(now, by.id, addr),
+            Err(NotTaken::Own) => {}
             Err(why) => {
                 let note = Decision::new(now, Kind::AddrsRefused, why.code()).peer(by.id);
                 out.push(Output::Note(note.addr(addr.clone())));

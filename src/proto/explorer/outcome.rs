@@ -46,6 +46,7 @@ impl Explorer {
         let code = result.end.as_ref().map_or("hello", |(reason, _)| reason.code());
         self.book.outcome(addr, code);
         self.settle(now, addr, plan.as_ref(), result, out);
+        self.introducer_dialled(now, addr);
         self.tick(now, out);
     }
 
@@ -214,6 +215,10 @@ impl Explorer {
         out.push(Output::Note(if bootstrap { note.number("bootstrap", 1) } else { note }));
         if answered.is_some() && is_code(reason, &CloseReason::Full) {
             return self.turned_away(now, addr);
+        }
+        // So quickly that the session had not begun.
+        if let Some(id) = answered.filter(|_| is_code(reason, &CloseReason::Introduced)) {
+            return self.introduced(now, id);
         }
         // What this machine lacks says nothing about the address.
         if answered.is_none() && *reason == CloseReason::Internal {

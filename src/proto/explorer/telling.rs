@@ -49,6 +49,9 @@ impl Explorer {
         let class = self.peers.get(&from).map_or(Class::Public, |peer| peer.class);
         let limit = self.config.addr_reply_max;
         let max = max.map_or(limit, |max| max.min(limit));
+        if let Some(introduced) = self.introduce(now, from, near, max) {
+            return Encoded::addr(&introduced);
+        }
         let plain = near.is_none() && max == limit;
         if let Some((made, reply)) = self.replies.get(&class)
             && plain
@@ -89,6 +92,9 @@ impl Explorer {
         if self.verdict(now, Some(id), addr.ip()).is_some() {
             return;
         }
+        if self.introducer.is_some() {
+            return self.tell_guests(now, addr, id, out);
+        }
         let line = Encoded::addr(&[(addr.clone(), id)]);
         let can_reach =
             |(peer, known): &(&NodeId, &super::Peer)| **peer != id && addr.class() >= known.class;
@@ -110,9 +116,9 @@ impl Explorer {
         if !self.elsewhere.stale || self.elsewhere.next > now {
             return;
         }
-        let mut given = self.proven_for(now, Class::Public, None, ELSEWHERE);
+        let mut given = self.elsewhere_for(now, Class::Public);
         if given.is_empty() {
-            given = self.proven_for(now, Class::Loopback, None, ELSEWHERE);
+            given = self.elsewhere_for(now, Class::Loopback);
         }
         self.elsewhere.stale = false;
         if !given.is_empty() {
@@ -124,13 +130,23 @@ impl Explorer {
         }
     }
 
+    fn elsewhere_for(&mut self, now: Moment, class: Class) -> Vec<(HostPort, NodeId)> {
+        let Some(introducer) = &self.introducer else {
+            return self.proven_for(now, class, None, ELSEWHERE);
+        };
+        // Who is turned away again and again would see all of the book, a few at a time.
+        let mut given = self.arc(now, &introducer.anybody(now), |addr| addr.class() >= class);
+        given.truncate(ELSEWHERE);
+        given
+    }
+
     pub(super) fn elsewhere_deadline(&self) -> Option<Moment> {
         self.elsewhere.stale.then_some(self.elsewhere.next)
     }
 }
 
 /// Keeps an `addr` line within the limit even if every host is a long name.
-fn fit_line(peers: &mut Vec<(HostPort, NodeId)>) {
+pub(super) fn fit_line(peers: &mut Vec<(HostPort, NodeId)>) {
     const ENVELOPE: usize = 64;
     const PER_ENTRY: usize = 36 + 8 + 6;
     let mut room = MAX_LINE - ENVELOPE;
