@@ -9,12 +9,13 @@ use peerage::{
     Security, Target,
     address::{Class, Subnet},
     clock::Moment,
-    config::DiscoveryConfig,
+    config::{DiscoveryConfig, IntroductionConfig},
     proto::{
         address_book::BookKey,
         address_record::AddressChange,
         bans::Verdict,
         explorer::{DialPlan, DialResult, Explorer, ExplorerSetup, Output, Proof, Via},
+        link::Purpose,
         own_address::{OwnAddress, Settled},
     },
     wire::{AddrEntry, Frame},
@@ -24,10 +25,21 @@ const ENTRIES: usize = 256;
 const COLD: usize = 64;
 const DIALS: usize = 4;
 
+/// Whose book it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Peer,
+    /// A peer whom introducers let go.
+    Newcomer,
+    Introducer,
+}
+
 /// The input is a list of events.
 pub(crate) fn run(data: &[u8]) {
-    // The end of the input is the end of the list.
-    let _end = World::new().drive(&mut Unstructured::new(data));
+    for whose in [Whose::Peer, Whose::Newcomer, Whose::Introducer] {
+        // The end of the input is the end of the list.
+        let _end = World::new(whose).drive(&mut Unstructured::new(data));
+    }
 }
 
 /// Half of the ids can prove themselves.
@@ -53,6 +65,7 @@ fn addr(u: &mut Unstructured<'_>) -> Result<HostPort> {
 }
 
 struct World {
+    whose: Whose,
     explorer: Explorer,
     now: Moment,
     out: Vec<Output>,
@@ -61,11 +74,11 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(whose: Whose) -> Self {
         let now = Moment::after(Duration::from_secs(1_000_000));
         let peers = BTreeMap::new();
-        let mut world =
-            Self { explorer: explorer(now), now, out: vec![], dials: BTreeMap::new(), peers };
+        let explorer = explorer(now, whose);
+        let mut world = Self { whose, explorer, now, out: vec![], dials: BTreeMap::new(), peers };
         let contact = Bootstrap::from("20.7.7.7:5999".parse::<HostPort>().expect("an address"));
         world.explorer.start(now, &[contact], &mut world.out);
         world
@@ -121,7 +134,11 @@ impl World {
     fn peer_down(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
         if let Some(info) = self.peers.remove(&id(u.arbitrary()?)) {
             let full = CloseReason::Peer("full".into());
-            let reason = if u.arbitrary()? { CloseReason::Gone } else { full };
+            let broken = match self.whose {
+                Whose::Newcomer => CloseReason::Peer("introduced".into()),
+                Whose::Peer | Whose::Introducer => CloseReason::Gone,
+            };
+            let reason = if u.arbitrary()? { broken } else { full };
             self.explorer.peer_down(self.now, &info, &reason, &mut self.out);
         }
         Ok(())
@@ -209,7 +226,7 @@ impl World {
             AddressChange::Put(record) => Some(*record),
             AddressChange::Gone(_) => None,
         });
-        let mut again = explorer(self.now);
+        let mut again = explorer(self.now, self.whose);
         again.remember(self.now, records.collect());
         assert!(again.book().len() <= ENTRIES + COLD);
     }
@@ -224,6 +241,8 @@ impl World {
                 let must_prove = known.is_some_and(NodeId::is_self_certifying);
                 assert!(plan.via == Via::Tls || !must_prove, "no plaintext to {known:?}");
                 assert!(plan.addr.check_dialable().is_ok());
+                let is_feeler = plan.purpose == Purpose::Feeler;
+                assert!(is_feeler || self.whose != Whose::Introducer, "an introducer stays alone");
                 let twice = self.dials.insert(plan.addr.clone(), plan);
                 assert!(twice.is_none(), "dialled twice at once: {twice:?}");
             }
@@ -243,7 +262,7 @@ impl World {
     }
 }
 
-fn explorer(now: Moment) -> Explorer {
+fn explorer(now: Moment, whose: Whose) -> Explorer {
     let config = DiscoveryConfig {
         book_entries: ENTRIES,
         cold_entries: COLD,
@@ -255,7 +274,7 @@ fn explorer(now: Moment) -> Explorer {
         me: NodeId::from_u128(1),
         config,
         dead_after: Duration::from_secs(240),
-        introduction: None,
+        introduction: (whose == Whose::Introducer).then(IntroductionConfig::default),
         security: Security::Prefer,
         own: OwnAddress::new(Settled::new(None, &[])),
         book_key: BookKey::new([7; 32]),

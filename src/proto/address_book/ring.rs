@@ -94,3 +94,72 @@ impl AddressBook {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        config::{NodeConfig, Role},
+        proto::{address_book::BookKey, address_entry::Source},
+    };
+
+    fn at(secs: u64) -> Moment {
+        Moment::after(Duration::from_secs(secs))
+    }
+
+    fn addr(n: u16) -> HostPort {
+        format!("10.0.{}.{}:5999", n / 250, n % 250 + 1).parse().unwrap()
+    }
+
+    fn id(n: u16) -> NodeId {
+        NodeId::from_u128(u128::from(n) + 2)
+    }
+
+    /// A book in which these were proven, and the last dial of these others failed.
+    fn book(proven: &BTreeSet<u16>, failed: &BTreeSet<u16>) -> AddressBook {
+        let config = NodeConfig::for_role(Role::Introducer).discovery;
+        let mut book = AddressBook::new(NodeId::from_u128(1), config, BookKey::new([7; 32]), 7);
+        book.keep_ring();
+        for n in proven {
+            book.learn(&addr(*n), Some(id(*n)), Source::Declared(id(*n)), at(0)).unwrap();
+            book.proven(&addr(*n), id(*n), at(0));
+        }
+        for n in failed {
+            book.failed(&addr(*n), at(1));
+        }
+        book
+    }
+
+    proptest! {
+        #[test]
+        fn an_arc_is_a_part_of_the_ring_and_all_arcs_are_all_of_it(
+            proven in proptest::collection::btree_set(0..500u16, 0..80),
+            failed in proptest::collection::btree_set(0..500u16, 0..80),
+            begin: u64,
+            most in 0..100usize,
+        ) {
+            let book = book(&proven, &failed);
+            let told: BTreeSet<(HostPort, NodeId)> =
+                proven.difference(&failed).map(|n| (addr(*n), id(*n))).collect();
+            let arc = |begin, most| book.arc(begin, most, at(0), |_, _| true);
+            let one = arc(begin, most);
+            prop_assert_eq!(one.len(), most.min(told.len()));
+            prop_assert!(one.iter().all(|known| told.contains(known)));
+            prop_assert_eq!(&arc(begin, most), &one, "the same again");
+            prop_assert!(arc(begin, usize::MAX).starts_with(&one));
+            let all: BTreeSet<_> = arc(begin, usize::MAX).into_iter().collect();
+            prop_assert_eq!(&all, &told);
+            // Each stands where some arc begins.
+            for (addr, id) in &told {
+                let first = arc(book.key.ring_place(addr), 1);
+                prop_assert_eq!(first, [(addr.clone(), *id)]);
+            }
+            prop_assert!(book.arc(begin, most, at(2), |_, _| true).is_empty(), "all proofs are old");
+            prop_assert!(book.arc(begin, most, at(0), |_, _| false).is_empty());
+        }
+    }
+}

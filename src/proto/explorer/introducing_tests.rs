@@ -8,6 +8,7 @@ use crate::{
     config::{NodeConfig, Role},
     proto::{
         address_book::BookKey,
+        address_record::AddressChange,
         explorer::{DialResult, ExplorerSetup, Proof},
         own_address::{OwnAddress, Settled},
     },
@@ -274,6 +275,25 @@ impl World {
     fn share_len(&mut self, guest: NodeId) -> usize {
         self.explorer.share_of(self.now, guest).len()
     }
+}
+
+#[test]
+fn after_a_restart_nobody_is_told_that_was_not_met_again() {
+    let mut before = World::new();
+    before.registered(500);
+    let kept = before.explorer.take_changes().into_iter().filter_map(|change| match change {
+        AddressChange::Put(record) => Some(*record),
+        AddressChange::Gone(_) => None,
+    });
+    let mut world = World::new();
+    world.explorer.remember(world.now, kept.collect());
+    let guest = world.comes(id(9000), "203.0.113.1:40000", None);
+    assert!(world.asks(guest.id, None, None).is_empty());
+    // Half of them have gone meanwhile.
+    world.pass(30, |addr| everybody(addr).filter(|found| (0..250).any(|n| id(n) == *found)));
+    assert_eq!(world.explorer.book().n_on_ring(), 250);
+    let guest = world.comes(id(9001), "203.0.113.1:40000", None);
+    assert_eq!(world.asks(guest.id, None, None).len(), 64);
 }
 
 #[test]
