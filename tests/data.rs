@@ -306,7 +306,8 @@ fn the_stream_of_a_watch_has_the_numbers_of_its_changes() {
                 n: usize|
      -> Vec<String> { lines.take(n).map(Result::unwrap).collect() };
     let mut lines = open("", None);
-    assert_eq!(read(&mut lines, 3), [": hello", "id: 0", ""]);
+    let begin = read(&mut lines, 3);
+    assert!(begin[0] == ": hello" && begin[1].starts_with("id: ") && begin[2].is_empty());
     let (one, two_, three) = (set("1"), set("2"), set("3"));
     let event = read(&mut lines, 4);
     assert_eq!(event[..2], [format!("id: {one}"), "event: set".to_owned()]);

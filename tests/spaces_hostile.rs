@@ -189,11 +189,13 @@ fn questions_that_make_no_sense_are_refused_with_a_reason() {
             (other, What::Sums { drawn: 1 }, root.clone(), Some("no-such-space")),
             (id(), What::Sums { drawn: 1 }, root.clone(), None),
             (id(), What::Sums { drawn: 1 }, Bytes::from_static(b"xx"), Some("malformed")),
-            (id(), What::Items, Bytes::from(vec![0; 3 * 1025]), Some("malformed")),
+            (id(), What::Items { drawn: 1 }, Bytes::from(vec![0; 3 * 1025]), Some("malformed")),
+            // The same range twice.
+            (id(), What::Sums { drawn: 1 }, Bytes::from(vec![0; 6]), Some("malformed")),
             (id(), What::Get, Bytes::from(vec![0; 17]), Some("malformed")),
             (id(), What::Get, Bytes::from(vec![0; 16 * 2049]), Some("malformed")),
             (id(), What::Piece { hash: "zz".into(), offset: 0 }, root.clone(), Some("malformed")),
-            (id(), What::Offer, Bytes::from(vec![0; 32]), Some("malformed")),
+            (id(), What::Offer { drawn: 1 }, Bytes::from(vec![0; 32]), Some("malformed")),
             (id(), What::Get, Bytes::from(vec![0; 16]), None),
         ];
         for (n, (space, what, bytes, expected)) in questions.into_iter().enumerate() {

@@ -78,7 +78,7 @@ pub(crate) fn fill(
 pub(crate) fn make(path: &Path, n: u64, records: u32) -> Result<()> {
     let now = before(peerage::clock::Clock::start().now());
     let (mut store, _) = Store::open(path, owner(n), now)?;
-    store.join(&spec()?)?;
+    store.join(&spec()?, now)?;
     fill(&mut store, 0..records, 0, now)?;
     store.close()?;
     Ok(())

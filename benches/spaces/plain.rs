@@ -96,7 +96,7 @@ fn signing() -> Result<()> {
 fn store_writes(path: &Path, count: u32, batch: u32) -> Result<f64> {
     let now = Clock::start().now();
     let (mut store, _) = Store::open(path, owner(1), now)?;
-    store.join(&spec()?)?;
+    store.join(&spec()?, now)?;
     let id = spec()?.id();
     // A node signs on another thread, while the batch before is being written.
     let (scribe, spec): (Scribe, _) = (store.scribe().clone(), spec()?);

@@ -110,6 +110,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether no node that keeps to the rules has such a record.
+    #[must_use]
+    pub const fn is_fault(self) -> bool {
+        matches!(self, Self::Record(_) | Self::NotAWriter)
+    }
+
     /// A stable code.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -166,7 +172,8 @@ impl Rules {
         if !spec.may_write(it.rank.writer) {
             return Verdict::Refuse(Refusal::NotAWriter);
         }
-        if it.rank.time.is_ahead(now) {
+        // What this node has just written it has written now, whatever its clock is taken to say.
+        if !it.is_own && it.rank.time.is_ahead(now) {
             return Verdict::Refuse(Refusal::Future);
         }
         if there.record.is_some_and(|(rank, _)| rank >= it.rank) {

@@ -70,6 +70,7 @@ impl From<PutError> for SpaceError {
     fn from(error: PutError) -> Self {
         match error {
             PutError::Store(error) => Self::Store(error),
+            PutError::NoSuchSpace => Self::NoSuchSpace,
             PutError::Stopped => Self::Stopped,
         }
     }

@@ -28,6 +28,12 @@ impl Hlc {
         Self(bits)
     }
 
+    /// The time right after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// Its bits.
     #[must_use]
     pub const fn bits(self) -> u64 {
@@ -73,7 +79,7 @@ impl Ticker {
     /// The next time.
     pub fn tick(&mut self, now: Moment) -> Hlc {
         // The counter runs over into the milliseconds, which is as good.
-        self.last = Hlc(self.last.0.saturating_add(1)).max(Hlc::at(now));
+        self.last = self.last.next().max(Hlc::at(now));
         self.last
     }
 

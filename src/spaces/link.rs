@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::{sleep, timeout},
+};
 
 use super::{
     messages::{SpaceAnswer, SpaceAsk, What},
@@ -19,6 +22,10 @@ const ANSWER: Duration = Duration::from_secs(20);
 
 /// … and one to an offer, before which the other side gets what it lacks.
 const OFFER_ANSWER: Duration = Duration::from_secs(60);
+
+/// How often one that is busy is asked again, and after what time.
+const BUSY_TRIES: usize = 3;
+const BUSY: Duration = Duration::from_millis(300);
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -40,7 +47,16 @@ type Answered = (SpaceAnswer, Bytes);
 #[derive(Debug, Default)]
 struct Open {
     next: u32,
+    /// Whose turn it is with each node: it answers one question at a time, and one offer.
+    turns: BTreeMap<(NodeId, bool), Arc<Semaphore>>,
     waiting: BTreeMap<(NodeId, u32), oneshot::Sender<Answered>>,
+}
+
+impl Open {
+    fn turn(&mut self, name: (NodeId, bool)) -> Arc<Semaphore> {
+        self.turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        self.turns.entry(name).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
+    }
 }
 
 /// Asks other nodes. Clones share the open questions; of those there is one for each sync.
@@ -62,8 +78,28 @@ impl Link {
         (space, what, in_step): (SpaceId, What, Option<u64>),
         attachment: Bytes,
     ) -> Result<Answered, AskError> {
+        let is_offer = matches!(what, What::Offer { .. });
+        let turn = self.open.lock().turn((node, is_offer));
+        let _turn = turn.acquire().await.or(Err(AskError::NoAnswer))?;
+        for _ in 0..BUSY_TRIES {
+            let again = (space, what.clone(), in_step);
+            match self.ask_once(node, again, attachment.clone()).await {
+                Err(AskError::Refused(reason)) if reason == "busy" => sleep(BUSY).await,
+                answered => return answered,
+            }
+        }
+        self.ask_once(node, (space, what, in_step), attachment).await
+    }
+
+    async fn ask_once(
+        &self,
+        node: NodeId,
+        (space, what, in_step): (SpaceId, What, Option<u64>),
+        attachment: Bytes,
+    ) -> Result<Answered, AskError> {
         let (answer, answered) = oneshot::channel();
-        let limit = if what == What::Offer { OFFER_ANSWER } else { ANSWER };
+        let is_offer = matches!(what, What::Offer { .. });
+        let limit = if is_offer { OFFER_ANSWER } else { ANSWER };
         let n = {
             let mut open = self.open.lock();
             open.next = open.next.wrapping_add(1);

@@ -29,6 +29,9 @@ use crate::extension::PeerMessage;
 pub struct Spaces {
     /// Their ids; further than the 64th are not looked at.
     pub ids: Vec<SpaceId>,
+    /// Whether the listener is to say its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ask: bool,
 }
 
 impl PeerMessage for Spaces {
@@ -81,7 +84,10 @@ pub enum What {
         drawn: u32,
     },
     /// What is in the attached ranges.
-    Items,
+    Items {
+        /// A number that the asker has drawn, for the ties.
+        drawn: u32,
+    },
     /// The records with the attached hashes.
     Get,
     /// A piece of one long record.
@@ -92,9 +98,15 @@ pub enum What {
         offset: usize,
     },
     /// Whether the answerer wants the attached items: it gets what it lacks before it answers.
-    Offer,
-    /// Nothing: the asker has all that the answerer has, and the other way round.
-    Done,
+    Offer {
+        /// The number that their ties were made with.
+        drawn: u32,
+    },
+    /// Nothing: the asker has all that the answerer had when it began, and the other way round.
+    Done {
+        /// How long ago that was, in milliseconds.
+        took: u64,
+    },
 }
 
 impl PeerMessage for SpaceAsk {
@@ -119,9 +131,9 @@ pub struct SpaceAnswer {
     /// piece: the record's whole length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub long: Option<usize>,
-    /// Which record a piece is of: its digest's first bytes, in hexadecimal digits.
+    /// Which record a piece is of: its digest, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tie: Option<String>,
+    pub digest: Option<String>,
 }
 
 impl PeerMessage for SpaceAnswer {

@@ -129,6 +129,8 @@ struct Inner {
     replicator: Addr<Replicator>,
     /// What may be on its way to be written.
     room: Arc<Semaphore>,
+    /// Joining and leaving are done one after another.
+    gate: Semaphore,
     classic: OnceLock<Addr<Classic>>,
 }
 
@@ -190,7 +192,8 @@ impl Spaces {
         node.subscribe(replicator.clone().recipient()).await;
         let room = Arc::new(Semaphore::new(WRITE_ROOM));
         let classic = OnceLock::new();
-        let spaces = Self { inner: Arc::new(Inner { keeper, replicator, room, classic }) };
+        let gate = Semaphore::new(1);
+        let spaces = Self { inner: Arc::new(Inner { keeper, replicator, room, gate, classic }) };
         spaces.inner.classic.get_or_init(|| Classic::start(spaces.clone(), node));
         Ok(spaces)
     }
@@ -201,6 +204,7 @@ impl Spaces {
     /// # Errors
     /// It was not joined, and why.
     pub async fn join(&self, spec: &SpaceSpec) -> Result<Space, JoinError> {
+        let _turn = self.inner.gate.acquire().await.or(Err(JoinError::Stopped))?;
         let joined = self.inner.replicator.send(Join(spec.clone())).await;
         let (_, latest) = joined.unwrap_or(Err(JoinError::Stopped))?;
         Ok(Space::new(self, spec.clone(), latest))
@@ -212,6 +216,7 @@ impl Spaces {
     /// # Errors
     /// It was not left, and why.
     pub async fn leave(&self, name: &str, forget: bool) -> Result<bool, SpaceError> {
+        let _turn = self.inner.gate.acquire().await.or(Err(SpaceError::Stopped))?;
         let Some(id) = self.find(name).await? else { return Ok(false) };
         let left = self.inner.replicator.send(Leave(id, forget)).await;
         Ok(left.unwrap_or(Ok(false))?)

@@ -34,6 +34,9 @@ pub enum PutError {
     /// The store could not keep them.
     #[error(transparent)]
     Store(Arc<StoreError>),
+    /// This node is not in the space (any more).
+    #[error("this node is in no such space: join it first")]
+    NoSuchSpace,
     /// The node is stopping. What was accepted may have been kept.
     #[error("the node is stopping")]
     Stopped,
@@ -45,6 +48,7 @@ impl PutError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Store(error) => error.code(),
+            Self::NoSuchSpace => "no-such-space",
             Self::Stopped => "stopped",
         }
     }

@@ -40,7 +40,8 @@ pub struct Item {
     pub hash: KeyHash,
     /// When it was made.
     pub time: Hlc,
-    /// The first bytes of its digest: tells apart what was made at one time.
+    /// The first bytes of a hash of its digest and the number that was drawn: tells apart what was made at
+    /// one time.
     pub tie: [u8; 4],
     /// Whether it is a deletion.
     pub is_deletion: bool,
@@ -115,11 +116,11 @@ pub enum Step {
     /// Ask what is in these ranges, and hand it to [`Reconciler::items`] with this node's own.
     Items(Vec<Range>),
     /// Get these, take them, and tell [`Reconciler::got`].
-    Get(Vec<KeyHash>),
+    Get(Vec<Item>),
     /// Offer these.
     Offer(Vec<Item>),
     /// Forget these: they were deleted while this node was away.
-    Forget(Vec<KeyHash>),
+    Forget(Vec<Item>),
     /// All is done.
     Done,
 }
@@ -159,9 +160,9 @@ pub struct Reconciler {
     divide: Vec<Node>,
     /// Ranges that are to be listed.
     list: Vec<Range>,
-    get: Vec<KeyHash>,
+    get: Vec<Item>,
     offer: Vec<Item>,
-    forget: Vec<KeyHash>,
+    forget: Vec<Item>,
     in_vain: usize,
 }
 
@@ -196,7 +197,10 @@ impl Reconciler {
             return Step::Items(back(&mut self.list, MAX_RANGES));
         }
         if !self.divide.is_empty() {
-            return Step::Sums(back(&mut self.divide, MAX_NODES));
+            // In order, so that the other side sees at once that none is asked for twice.
+            let mut nodes = back(&mut self.divide, MAX_NODES);
+            nodes.sort_unstable();
+            return Step::Sums(nodes);
         }
         Step::Done
     }
@@ -245,6 +249,11 @@ impl Reconciler {
     ) -> Result<(), Fault> {
         if theirs.is_empty() || mine.is_empty() || theirs.len() > asked.len() {
             return Err(Fault::Unasked);
+        }
+        // One is cut only where there was no more room: else it could go on for ever.
+        let listed: usize = theirs.iter().map(|listing| listing.items.len()).sum();
+        if listed < MAX_ITEMS && theirs.iter().any(|listing| !listing.is_whole) {
+            return Err(Fault::Disorder);
         }
         let mut done = 0;
         for (range, (mine, theirs)) in asked.iter().zip(mine.iter().zip(theirs)) {
@@ -332,7 +341,7 @@ impl Reconciler {
         {
             // What this node itself has written since, nobody else can have had, nor deleted.
             if !(own.is_own && own.item.time > Hlc::at(since)) {
-                self.forget.push(own.item.hash);
+                self.forget.push(own.item);
                 return;
             }
         }
@@ -346,7 +355,7 @@ impl Reconciler {
 
     fn get_unless_over(&mut self, item: &Item) {
         if !self.is_over(item) {
-            self.get.push(item.hash);
+            self.get.push(*item);
         }
     }
 

@@ -20,6 +20,9 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// The number that was drawn for listings.
+const DRAWN: u32 = 77;
+
 fn spec() -> SpaceSpec {
     SpaceSpec::open("notes").unwrap()
 }
@@ -36,7 +39,7 @@ fn node(n: u128) -> Store {
     let owner =
         Owner { id: NodeId::from_u128(n), key: None, rules: Rules::default(), max_bytes: 1 << 30 };
     let mut store = Store::in_memory(owner).unwrap();
-    store.join(&spec()).unwrap();
+    store.join(&spec(), Moment::ZERO).unwrap();
     store
 }
 
@@ -99,17 +102,17 @@ fn exchange(a: &mut Store, b: &mut Store, now: Moment, steps: usize) -> Traffic 
             }
             Step::Items(ranges) => {
                 let is_away = matches!(mine, Standing::Away(_));
-                let own = a.own_items(&space(), &ranges, is_away).unwrap();
-                let theirs = b.items(&space(), &ranges).unwrap();
+                let own = a.own_items(&space(), &ranges, DRAWN, is_away).unwrap();
+                let theirs = b.items(&space(), &ranges, DRAWN).unwrap();
                 traffic.listed += theirs.iter().map(|listing| listing.items.len()).sum::<usize>();
                 machine.items(&ranges, &own, &theirs).unwrap();
             }
-            Step::Get(hashes) => traffic.records += carry(b, a, &hashes, now),
+            Step::Get(items) => traffic.records += carry(b, a, &hashes(&items), now),
             Step::Offer(items) => {
-                let lacking = b.lacking(&space(), &items).unwrap();
-                traffic.records += carry(a, b, &lacking, now);
+                let lacking = b.lacking(&space(), &items, DRAWN).unwrap();
+                traffic.records += carry(a, b, &hashes(&lacking), now);
             }
-            Step::Forget(hashes) => drop(a.forget(&space(), &hashes).unwrap()),
+            Step::Forget(items) => drop(a.forget(&space(), &items, DRAWN).unwrap()),
             Step::Done => {
                 a.set_in_step(&space(), now).unwrap();
                 // Who was away has to ask itself.
@@ -121,6 +124,10 @@ fn exchange(a: &mut Store, b: &mut Store, now: Moment, steps: usize) -> Traffic 
         }
     }
     traffic
+}
+
+fn hashes(items: &[Item]) -> Vec<KeyHash> {
+    items.iter().map(|item| item.hash).collect()
 }
 
 fn carry(from: &mut Store, to: &mut Store, mut hashes: &[KeyHash], now: Moment) -> usize {
@@ -234,6 +241,7 @@ fn answers_that_cannot_be_meant_are_faults() {
     };
     assert_eq!(machine.items(&ranges, &mine, &[]), Err(Fault::Unasked));
     assert_eq!(machine.items(&ranges, &mine, &listing(&[], false)), Err(Fault::Disorder));
+    assert_eq!(machine.items(&ranges, &mine, &listing(&[0], false)), Err(Fault::Disorder));
     assert_eq!(machine.items(&ranges, &mine, &listing(&[2, 1], true)), Err(Fault::Disorder));
     assert_eq!(machine.items(&ranges, &mine, &listing(&[1, 1], true)), Err(Fault::Disorder));
     assert_eq!(machine.items(&ranges, &mine, &listing(&[0xff], true)), Err(Fault::Disorder));

@@ -16,6 +16,9 @@ use crate::{clock::Moment, ids::NodeId};
 /// How many nodes are remembered that are in the space and no peers.
 const MAX_KNOWN: usize = 32;
 
+/// One of so many rounds is with a node that is no peer, if there are peers.
+const OTHERS: u32 = 8;
+
 /// How often hints are given, at most.
 const HINT_EVERY: Duration = Duration::from_secs(1);
 
@@ -181,8 +184,8 @@ impl Schedule {
         }
     }
 
-    /// What is to be done, if anything is by now.
-    pub(super) fn due(&mut self, now: Moment, rng: &mut impl Rng) -> Option<Due> {
+    /// What is to be done, if anything is by now; nobody is asked unless that may be now.
+    pub(super) fn due(&mut self, now: Moment, may_ask: bool, rng: &mut impl Rng) -> Option<Due> {
         if let Some((_, source)) = self.hint.filter(|(due, _)| *due <= now) {
             (self.hint, self.hinted) = (None, Some(now));
             return Some(Due::Hint(source));
@@ -195,7 +198,7 @@ impl Schedule {
         if !self.is_alone() {
             self.looking_every = LOOK_EVERY.0;
         }
-        if self.asking.is_some() {
+        if !may_ask || self.asking.is_some() {
             return None;
         }
         // Who has waited longest: nobody can crowd others out by hinting all the time.
@@ -212,26 +215,34 @@ impl Schedule {
             return None;
         }
         self.round = now + jittered(self.times.every, rng);
-        self.peers.iter().chain(&self.known).copied().choose(rng)
+        // Ids that are no peers are cheap to invent.
+        let others = self.peers.is_empty() || rng.random_ratio(1, OTHERS);
+        let peers = self.peers.iter().filter(|_| !others || self.known.is_empty());
+        let known = self.known.iter().filter(|_| others);
+        peers.chain(known).copied().choose(rng)
     }
 
+    /// Whether nobody is known to be in the space who has proven so, by answering.
     fn is_alone(&self) -> bool {
-        self.peers.is_empty() && self.known.is_empty()
+        let answers =
+            |node: &NodeId| self.asked.get(node).is_some_and(|(_, failures)| *failures == 0);
+        self.peers.is_empty() && !self.known.iter().any(answers)
     }
 
     /// When there will be something to do.
     #[must_use]
-    pub(super) fn deadline(&self) -> Moment {
+    pub(super) fn deadline(&self, may_ask: bool) -> Moment {
         let mut due = self.hint.map(|(due, _)| due);
         let mut sooner = |other: Moment| due = Some(due.map_or(other, |due| due.min(other)));
         if self.is_alone() {
             sooner(self.look);
         }
-        if self.asking.is_none() {
+        if may_ask && self.asking.is_none() {
             sooner(self.round);
             self.wanted.values().for_each(|wanted| sooner(*wanted));
         }
-        due.unwrap_or(self.round)
+        // Who is being asked, or may be asked later, has this looked at again when that ends.
+        due.unwrap_or(self.round + self.times.every)
     }
 }
 
@@ -267,17 +278,17 @@ mod tests {
         schedule.joined(at(0), id(1), true, &mut rng);
         schedule.joined(at(0), id(2), false, &mut rng);
         schedule.joined(at(0), id(3), true, &mut rng);
-        assert!(schedule.deadline() <= at(1));
-        let Some(Due::Ask(first)) = schedule.due(at(1), &mut rng) else { panic!() };
-        assert_eq!(schedule.due(at(1), &mut rng), None);
+        assert!(schedule.deadline(true) <= at(1));
+        let Some(Due::Ask(first)) = schedule.due(at(1), true, &mut rng) else { panic!() };
+        assert_eq!(schedule.due(at(1), true, &mut rng), None);
         schedule.ended(at(2), first, true);
-        let Some(Due::Ask(second)) = schedule.due(at(2), &mut rng) else { panic!() };
+        let Some(Due::Ask(second)) = schedule.due(at(2), true, &mut rng) else { panic!() };
         assert_eq!(BTreeSet::from([first, second]), BTreeSet::from([id(1), id(3)]));
         // One that fails is tried again, less and less often.
         let mut tried = Vec::new();
         schedule.ended(at(2), second, false);
         for secs in 2..40 {
-            if let Some(Due::Ask(node)) = schedule.due(at(secs), &mut rng) {
+            if let Some(Due::Ask(node)) = schedule.due(at(secs), true, &mut rng) {
                 assert_eq!(node, second);
                 schedule.ended(at(secs), node, false);
                 tried.push(secs);
@@ -298,7 +309,7 @@ mod tests {
             if secs == 10 {
                 schedule.hinted(at(secs), id(2), &mut rng);
             }
-            if let Some(Due::Ask(node)) = schedule.due(at(secs + 1), &mut rng) {
+            if let Some(Due::Ask(node)) = schedule.due(at(secs + 1), true, &mut rng) {
                 asked.push((node, secs));
                 schedule.ended(at(secs + 1), node, true);
             }
@@ -316,7 +327,7 @@ mod tests {
         }
         let mut asked = BTreeSet::new();
         for secs in 0..3000 {
-            if let Some(Due::Ask(node)) = schedule.due(at(secs), &mut rng) {
+            if let Some(Due::Ask(node)) = schedule.due(at(secs), true, &mut rng) {
                 schedule.ended(at(secs), node, true);
                 asked.insert((node, secs));
             }
@@ -330,24 +341,25 @@ mod tests {
         let (mut schedule, mut rng) = new();
         schedule.joined(at(0), id(1), false, &mut rng);
         schedule.learnt(at(0), Some(id(1)));
-        assert_eq!(schedule.due(at(0), &mut rng), Some(Due::Hint(Some(id(1)))));
+        assert_eq!(schedule.due(at(0), true, &mut rng), Some(Due::Hint(Some(id(1)))));
         schedule.learnt(at(0), Some(id(1)));
-        assert_eq!((schedule.due(at(0), &mut rng), schedule.deadline()), (None, at(1)));
+        assert_eq!((schedule.due(at(0), true, &mut rng), schedule.deadline(true)), (None, at(1)));
         schedule.learnt(at(0), Some(id(2)));
-        assert_eq!(schedule.due(at(1), &mut rng), Some(Due::Hint(None)));
-        assert_eq!(schedule.due(at(2), &mut rng), None);
+        assert_eq!(schedule.due(at(1), true, &mut rng), Some(Due::Hint(None)));
+        assert_eq!(schedule.due(at(2), true, &mut rng), None);
     }
 
     #[test]
     fn who_knows_nobody_looks_less_and_less_often() {
         let (mut schedule, mut rng) = new();
         let looks = |schedule: &mut Schedule, rng: &mut ChaCha8Rng, secs: std::ops::Range<u32>| {
-            secs.filter(|secs| schedule.due(at(*secs), rng) == Some(Due::Look)).collect::<Vec<_>>()
+            secs.filter(|secs| schedule.due(at(*secs), true, rng) == Some(Due::Look))
+                .collect::<Vec<_>>()
         };
         assert_eq!(looks(&mut schedule, &mut rng, 0..100), [5, 15, 35, 75]);
         assert!((6..=8).contains(&looks(&mut schedule, &mut rng, 1000..4000).len()));
         schedule.hinted(at(4000), id(7), &mut rng);
-        assert_eq!(schedule.due(at(4001), &mut rng), Some(Due::Ask(id(7))));
+        assert_eq!(schedule.due(at(4001), true, &mut rng), Some(Due::Ask(id(7))));
         // It does not answer, and nobody is known again.
         schedule.ended(at(4002), id(7), false);
         assert!(!looks(&mut schedule, &mut rng, 4002..6000).is_empty());

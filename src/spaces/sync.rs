@@ -9,9 +9,10 @@ use parking_lot::Mutex;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
+use tokio::time::timeout;
 
 use super::{
-    admission::{Rules, Standing},
+    admission::{Refusal, Rules, Standing},
     keeper::{Closed, Keeper},
     link::{AskError, Link},
     messages::{
@@ -38,6 +39,12 @@ const OFFERED: usize = 256;
 /// The longest that getting what was offered may take before it is answered how far that came.
 const OFFER_TIME: Duration = Duration::from_secs(10);
 
+/// The longest that bringing two nodes together may take: it goes on where it was, the next time.
+const MAX_TIME: Duration = Duration::from_secs(30 * 60);
+
+/// Where all were away together, they are in step again when they have met nobody who was for so long.
+const AWAY_TOGETHER: Duration = Duration::from_secs(24 * 3600);
+
 /// Why two nodes' records did not come together.
 #[derive(Debug, Error)]
 pub(super) enum SyncError {
@@ -47,6 +54,10 @@ pub(super) enum SyncError {
     Fault(#[from] Fault),
     #[error("an answer is malformed")]
     Malformed,
+    #[error("it handed out a record that nobody may have: {0}")]
+    Refused(Refusal),
+    #[error("it took too long")]
+    TooLong,
     #[error(transparent)]
     Record(#[from] RecordError),
     #[error(transparent)]
@@ -60,7 +71,7 @@ pub(super) enum SyncError {
 impl SyncError {
     /// Whether the other side has broken the protocol.
     pub(super) const fn is_fault(&self) -> bool {
-        matches!(self, Self::Fault(_) | Self::Malformed | Self::Record(_))
+        matches!(self, Self::Fault(_) | Self::Malformed | Self::Record(_) | Self::Refused(_))
     }
 }
 
@@ -100,20 +111,26 @@ pub(super) struct Sync {
     pub(super) node: NodeId,
     pub(super) rules: Rules,
     pub(super) shunned: Arc<Mutex<Shunned>>,
+    /// Since when this node takes part in the space in this run.
+    pub(super) joined: Moment,
 }
 
 impl Sync {
     /// Brings both together. When it returns well, this node has all that the other had when it began.
-    pub(super) async fn run(&self, mut rng: ChaCha8Rng) -> Result<Report, SyncError> {
+    pub(super) async fn run(&self, rng: ChaCha8Rng) -> Result<Report, SyncError> {
+        // Whoever goes on for longer is not to keep others waiting; what has come is kept.
+        timeout(MAX_TIME, self.together(rng)).await.unwrap_or(Err(SyncError::TooLong))
+    }
+
+    async fn together(&self, mut rng: ChaCha8Rng) -> Result<Report, SyncError> {
         let space = self.space;
         let info = self.store(move |store| store.space(&space)).await?;
-        let in_step = info.and_then(|info| info.in_step).map(in_millis);
-        let now = self.clock.now();
-        let mine = Standing::of(in_step.map(from_millis), &self.rules, now);
-        let drawn = rng.random();
-        let root = What::Sums { drawn };
+        let in_step = info.and_then(|info| info.in_step);
+        let (now, drawn) = (self.clock.now(), rng.random());
+        let mine = Standing::of(in_step, &self.rules, now);
+        let root = (space, What::Sums { drawn }, in_step.map(in_millis));
         let ranges = pack_ranges(&[Range::whole(Node::ROOT)]);
-        let (answer, sums) = self.link.ask(self.node, (space, root, in_step), ranges).await?;
+        let (answer, sums) = self.link.ask(self.node, root, ranges).await?;
         let theirs = Standing::of(answer.in_step.map(from_millis), &self.rules, now);
         let mut machine = Reconciler::new(Terms { mine, theirs, rules: self.rules, now });
         let mut first = Some(sums);
@@ -132,41 +149,74 @@ impl Sync {
                     machine.sums(&nodes, &mine, &theirs)?;
                 }
                 Step::Items(ranges) => {
-                    let (_, theirs) = self.ask(What::Items, pack_ranges(&ranges)).await?;
+                    let (_, theirs) = self.ask(What::Items { drawn }, pack_ranges(&ranges)).await?;
                     let theirs = unpack_listings(theirs).ok_or(SyncError::Malformed)?;
                     let is_away = matches!(mine, Standing::Away(_));
                     let asked = ranges.clone();
-                    let own = self.store(move |store| store.own_items(&space, &asked, is_away));
+                    let own =
+                        self.store(move |store| store.own_items(&space, &asked, drawn, is_away));
                     machine.items(&ranges, &own.await??, &theirs)?;
                 }
-                Step::Get(mut hashes) => {
-                    let shunned = self.shunned.clone();
-                    hashes.retain(|hash| !shunned.lock().has(now, hash));
-                    let got = self.get(&hashes, None).await?;
+                Step::Get(items) => {
+                    let got = self.get(&self.wanted(items), None).await?;
                     report.taken += got.taken;
                     report.refused += got.refused;
-                    machine.got(hashes.len().saturating_sub(got.taken + got.refused + got.old))?;
+                    machine.got(got.done.saturating_sub(got.taken + got.refused + got.old))?;
                 }
-                Step::Offer(items) => report.offered += self.offer(&items).await?,
-                Step::Forget(hashes) => {
-                    report.forgotten +=
-                        self.store(move |store| store.forget(&space, &hashes)).await??;
+                Step::Offer(items) => report.offered += self.offer(&items, drawn).await?,
+                Step::Forget(items) => {
+                    let forget = move |store: &mut Store| store.forget(&space, &items, drawn);
+                    report.forgotten += self.store(forget).await??;
                 }
                 Step::Done => break,
             }
         }
-        self.store(move |store| store.set_in_step(&space, now)).await??;
-        self.ask(What::Done, Bytes::new()).await?;
+        if let Some(then) = self.in_step(in_step, (mine, theirs), now) {
+            self.store(move |store| store.set_in_step(&space, then)).await??;
+        }
+        let took = u64::try_from(self.clock.now().since(now).as_millis()).unwrap_or(u64::MAX);
+        let done = (space, What::Done { took }, in_step.map(in_millis));
+        self.link.ask(self.node, done, Bytes::new()).await?;
         Ok(report)
+    }
+
+    /// Since when this node is in step, now that it has all that another had.
+    ///
+    /// Who was away, and one that has all from it, may have what was deleted: they are in step only with one
+    /// that is. Where nobody is, since all were away together, they are when they have met no such one for a
+    /// day.
+    fn in_step(
+        &self,
+        mine_was: Option<Moment>,
+        standings: (Standing, Standing),
+        now: Moment,
+    ) -> Option<Moment> {
+        let is_long_here = now.since(self.joined) > AWAY_TOGETHER;
+        match standings {
+            (Standing::InStep, _) | (_, Standing::InStep) | (Standing::New, Standing::New) => {
+                Some(now)
+            }
+            (Standing::New, Standing::Away(then)) => Some(then),
+            (Standing::Away(_), _) if is_long_here => Some(now),
+            (Standing::Away(_), _) => mine_was,
+        }
+    }
+
+    /// What is not left alone since it was refused.
+    fn wanted(&self, mut items: Vec<Item>) -> Vec<Item> {
+        let (now, shunned) = (self.clock.now(), self.shunned.lock());
+        items.retain(|item| !shunned.has(now, item.hash, item.time));
+        items
     }
 
     /// Gets records, and has them kept, until a moment if there is one.
     pub(super) async fn get(
         &self,
-        hashes: &[KeyHash],
+        items: &[Item],
         until: Option<Moment>,
     ) -> Result<Got, SyncError> {
-        let (mut left, mut got) = (hashes, Got::default());
+        let hashes: Vec<KeyHash> = items.iter().map(|item| item.hash).collect();
+        let (mut left, mut got) = (&hashes[..], Got::default());
         while !left.is_empty() && until.is_none_or(|until| self.clock.now() < until) {
             let (answer, packed) = self.ask(What::Get, pack_hashes(left)).await?;
             let (records, done) = match (answer.long, answer.done) {
@@ -195,12 +245,12 @@ impl Sync {
         if len > MAX_PACKED {
             return Err(SyncError::Malformed);
         }
-        let (mut packed, mut tie) = (Vec::new(), None);
+        let (mut packed, mut digest) = (Vec::new(), None);
         while packed.len() < len {
             let piece = What::Piece { hash: hex::encode(hash.0), offset: packed.len() };
             let (answer, bytes) = self.ask(piece, Bytes::new()).await?;
-            let is_same =
-                answer.long == Some(len) && tie.get_or_insert(answer.tie.clone()) == &answer.tie;
+            let first = digest.get_or_insert(answer.digest.clone());
+            let is_same = answer.long == Some(len) && first == &answer.digest;
             if !is_same {
                 return Ok(None);
             }
@@ -213,25 +263,29 @@ impl Sync {
     }
 
     async fn put(&self, records: Vec<Record>) -> Result<Vec<Outcome>, SyncError> {
-        let hashes: Vec<_> = records.iter().map(|record| KeyHash::of(&record.key)).collect();
+        let names: Vec<_> =
+            records.iter().map(|record| (KeyHash::of(&record.key), record.time)).collect();
         let writes = records.into_iter().map(Write::Other).collect();
         let put = Put { space: self.space, writes, source: Source::Sync(self.node) };
         let outcomes = self.puts.send(put).await??;
         let now = self.clock.now();
-        for (hash, outcome) in hashes.into_iter().zip(&outcomes) {
-            if matches!(outcome, Outcome::Refused(_)) {
-                self.shunned.lock().add(now, hash);
+        for ((hash, time), outcome) in names.into_iter().zip(&outcomes) {
+            let Outcome::Refused(refusal) = outcome else { continue };
+            if refusal.is_fault() {
+                // No node of the space keeps such a record.
+                return Err(SyncError::Refused(*refusal));
             }
+            self.shunned.lock().add(now, hash, time);
         }
         Ok(outcomes)
     }
 
     /// Offers records until the other side has looked at all. How many those were.
-    async fn offer(&self, items: &[Item]) -> Result<usize, SyncError> {
+    async fn offer(&self, items: &[Item], drawn: u32) -> Result<usize, SyncError> {
         let mut left = items;
         while !left.is_empty() {
             let (some, _) = left.split_at(OFFERED.min(left.len()));
-            let (answer, _) = self.ask(What::Offer, pack_items(some)).await?;
+            let (answer, _) = self.ask(What::Offer { drawn }, pack_items(some)).await?;
             let done = answer.done.filter(|done| (1..=some.len()).contains(done));
             left = left.get(done.ok_or(SyncError::Malformed)?..).unwrap_or_default();
         }
@@ -239,16 +293,18 @@ impl Sync {
     }
 
     /// Gets what was offered and is lacking, for a while. Of how many items it is seen to.
-    pub(super) async fn take_offer(&self, items: Vec<Item>) -> Result<usize, SyncError> {
-        let (space, n) = (self.space, items.len());
-        let offered: Vec<KeyHash> = items.iter().map(|item| item.hash).collect();
-        let mut lacking = self.store(move |store| store.lacking(&space, &items)).await??;
-        let now = self.clock.now();
-        lacking.retain(|hash| !self.shunned.lock().has(now, hash));
+    pub(super) async fn take_offer(
+        &self,
+        items: Vec<Item>,
+        drawn: u32,
+    ) -> Result<usize, SyncError> {
+        let (space, offered) = (self.space, items.clone());
+        let lacking = self.store(move |store| store.lacking(&space, &items, drawn)).await??;
+        let lacking = self.wanted(lacking);
         let got = self.get(&lacking, Some(self.clock.now() + OFFER_TIME)).await?;
         let next = lacking.get(got.done);
-        let seen_to = next.and_then(|next| offered.iter().position(|hash| hash == next));
-        Ok(seen_to.unwrap_or(n))
+        let seen_to = next.and_then(|next| offered.iter().position(|item| item == next));
+        Ok(seen_to.unwrap_or(offered.len()))
     }
 
     async fn sums(&self, nodes: &[Node], drawn: u32) -> Result<Bytes, SyncError> {

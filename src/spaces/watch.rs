@@ -47,9 +47,12 @@ impl Watch {
         since: Option<u64>,
     ) -> Self {
         let now = *latest.borrow();
-        // A number that is still to come would have the watcher wait for it in silence.
-        let seen = since.map_or(now, |since| if since > now { 0 } else { since });
-        Self { keeper, space, latest, seen, held: VecDeque::new() }
+        // A number that is still to come is of another life of the space: all is told, as missed.
+        let (seen, held) = match since {
+            Some(since) if since > now => (0, [Change::Missed].into()),
+            since => (since.unwrap_or(now), VecDeque::new()),
+        };
+        Self { keeper, space, latest, seen, held }
     }
 
     /// The number of the last change that was told.
@@ -71,7 +74,8 @@ impl Watch {
                 }
                 return Ok(Some(change));
             }
-            if *self.latest.borrow_and_update() > self.seen {
+            let latest = *self.latest.borrow_and_update();
+            if latest > self.seen {
                 let (space, seen) = (self.space, self.seen);
                 let read = move |store: &mut Store| store.changes(&space, seen, READ);
                 let Ok(page) = self.keeper.call(read).await else { return Ok(None) };
@@ -81,7 +85,7 @@ impl Watch {
                 }
                 if entries.is_empty() {
                     // All of them were forgotten since.
-                    self.seen = *self.latest.borrow();
+                    self.seen = latest;
                 }
                 self.held.extend(entries.into_iter().map(Change::Entry));
                 continue;

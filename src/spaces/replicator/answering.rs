@@ -1,6 +1,8 @@
 //! Answers other nodes' questions: one of each node at a time, and beside it one offer: of two that offer to
 //! each other, each has to get from the other what it was offered.
 
+use std::time::Duration;
+
 use actix::{fut::wrap_future, prelude::*};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -8,6 +10,7 @@ use tokio::sync::Semaphore;
 use super::Replicator;
 use crate::{
     Received,
+    clock::Moment,
     ids::NodeId,
     overlay::Routed,
     spaces::{
@@ -18,8 +21,9 @@ use crate::{
         },
         name::SpaceId,
         reconcile::{MAX_ITEMS, MAX_NODES, MAX_RANGES},
+        record::KeyHash,
         store::{Parcel, Store},
-        sync::{Sync, in_millis, told_sums},
+        sync::{Sync, from_millis, in_millis, told_sums},
     },
     store::StoreError,
 };
@@ -29,6 +33,10 @@ const MAX_ANSWERING: usize = 512;
 
 /// Offers of so many are taken at a time: what comes of them takes room until it is kept.
 const MAX_OFFERS: usize = 16;
+
+/// The same of nodes that are no peers.
+const MAX_OTHERS: usize = 16;
+const MAX_OTHERS_OFFERS: usize = 4;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy)]
@@ -67,16 +75,12 @@ impl Replicator {
         held: impl Sized + 'static,
         ctx: &mut Context<Self>,
     ) {
-        let (n, is_offer) = (ask.n, ask.what == What::Offer);
+        let (n, is_offer) = (ask.n, matches!(ask.what, What::Offer { .. }));
         let refusal = if !self.members.contains_key(&ask.space) {
             Some(No::Space)
-        } else if self.answering.len() >= MAX_ANSWERING
-            || (is_offer && self.offers >= MAX_OFFERS)
-            || !self.answering.insert((from, is_offer))
-        {
+        } else if !self.has_room(from, is_offer) || !self.answering.insert((from, is_offer)) {
             Some(No::Busy)
         } else {
-            self.offers += usize::from(is_offer);
             None
         };
         let (link, sync) = (self.link.clone(), self.sync(ask.space, from, ctx));
@@ -98,9 +102,24 @@ impl Replicator {
         ctx.spawn(wrap_future::<_, Self>(work).map(move |(), replicator, _| {
             if refusal.is_none() {
                 replicator.answering.remove(&(from, is_offer));
-                replicator.offers -= usize::from(is_offer);
             }
         }));
+    }
+}
+
+impl Replicator {
+    /// Whether there is room for one more question. Ids that are no peers are cheap, and cannot take the
+    /// places of peers.
+    fn has_room(&self, from: NodeId, is_offer: bool) -> bool {
+        let is_peer = self.peers.contains_key(&from);
+        let is_alike = |node: &NodeId| self.peers.contains_key(node) == is_peer;
+        let alike = self.answering.iter().filter(|(node, _)| is_alike(node));
+        let (asks, offers) = alike.fold((0, 0), |(asks, offers), (_, is_offer)| {
+            (asks + 1, offers + usize::from(*is_offer))
+        });
+        let (most, most_offers) =
+            if is_peer { (MAX_ANSWERING, MAX_OFFERS) } else { (MAX_OTHERS, MAX_OTHERS_OFFERS) };
+        asks < most && (!is_offer || offers < most_offers)
     }
 }
 
@@ -136,6 +155,10 @@ async fn answer(
         What::Sums { drawn } => {
             let ranges = unpack_ranges(bytes, MAX_NODES).ok_or(No::Malformed)?;
             let nodes: Vec<_> = ranges.iter().map(|range| range.node).collect();
+            if !nodes.is_sorted_by(|a, b| a < b) {
+                // Each may be work, so none is asked for twice.
+                return Err(No::Malformed);
+            }
             read(sync, move |store| {
                 let info = store.space(&space).ok_or(No::Space)?;
                 let sums = told_sums(store, &space, &nodes, drawn)?;
@@ -144,56 +167,69 @@ async fn answer(
             })
             .await
         }
-        What::Items => {
+        What::Items { drawn } => {
             let ranges = unpack_ranges(bytes, MAX_RANGES).ok_or(No::Malformed)?;
             read(sync, move |store| {
-                let listings = store.items(&space, &ranges)?;
+                let listings = store.items(&space, &ranges, drawn)?;
                 Ok((SpaceAnswer::default(), pack_listings(&listings)))
             })
             .await
         }
         What::Get => {
             let hashes = unpack_hashes(&bytes, MAX_ITEMS).ok_or(No::Malformed)?;
-            read(sync, move |store| {
-                Ok(match store.parcel(&space, &hashes)? {
-                    Parcel::Records(packed, done) => {
-                        (SpaceAnswer { done: Some(done), ..SpaceAnswer::default() }, packed)
-                    }
-                    Parcel::Large(len) => {
-                        (SpaceAnswer { long: Some(len), ..SpaceAnswer::default() }, Bytes::new())
-                    }
-                })
-            })
-            .await
+            read(sync, move |store| records(store, &space, &hashes)).await
         }
         What::Piece { hash, offset } => {
             let hash = hash_of(&hash).ok_or(No::Malformed)?;
-            read(sync, move |store| {
-                Ok(match store.piece(&space, &hash, offset)? {
-                    None => (SpaceAnswer::default(), Bytes::new()),
-                    Some((piece, len, item)) => {
-                        let (long, tie) = (Some(len), Some(hex::encode(item.tie)));
-                        (SpaceAnswer { long, tie, ..SpaceAnswer::default() }, piece.into())
-                    }
-                })
-            })
-            .await
+            read(sync, move |store| piece(store, &space, &hash, offset)).await
         }
-        What::Offer => {
+        What::Offer { drawn } => {
             let items = unpack_items(bytes, MAX_ITEMS).ok_or(No::Malformed)?;
-            let done = sync.sync.take_offer(items).await.or(Err(No::Failed))?;
+            let done = sync.sync.take_offer(items, drawn).await.or(Err(No::Failed))?;
             Ok((SpaceAnswer { done: Some(done), ..SpaceAnswer::default() }, Bytes::new()))
         }
-        What::Done => in_step(sync, space).await,
+        What::Done { took } => {
+            let theirs = ask.in_step.map(from_millis);
+            in_step(sync, space, theirs, Duration::from_millis(took)).await
+        }
     }
 }
 
-/// The asking side says that both have the same now. A node that was away for too long has to ask itself.
-async fn in_step(sync: &Reading<'_>, space: SpaceId) -> Result<Answer, No> {
+fn records(store: &Store, space: &SpaceId, hashes: &[KeyHash]) -> Result<Answer, No> {
+    Ok(match store.parcel(space, hashes)? {
+        Parcel::Records(packed, done) => {
+            (SpaceAnswer { done: Some(done), ..SpaceAnswer::default() }, packed)
+        }
+        Parcel::Large(len) => {
+            (SpaceAnswer { long: Some(len), ..SpaceAnswer::default() }, Bytes::new())
+        }
+    })
+}
+
+fn piece(store: &Store, space: &SpaceId, hash: &KeyHash, offset: usize) -> Result<Answer, No> {
+    Ok(match store.piece(space, hash, offset)? {
+        None => (SpaceAnswer::default(), Bytes::new()),
+        Some((piece, len, digest)) => {
+            let (long, digest) = (Some(len), Some(hex::encode(digest.0)));
+            (SpaceAnswer { long, digest, ..SpaceAnswer::default() }, piece.into())
+        }
+    })
+}
+
+/// The asking side says that this node has all that it had so long ago. A node that was away for too long
+/// has to ask itself, and from one that was nobody comes to be in step.
+async fn in_step(
+    sync: &Reading<'_>,
+    space: SpaceId,
+    theirs: Option<Moment>,
+    took: Duration,
+) -> Result<Answer, No> {
     let now = sync.sync.clock.now();
+    let was_away = matches!(Standing::of(theirs, &sync.sync.rules, now), Standing::Away(_));
+    let then = Moment::after(now.since_epoch().saturating_sub(took));
     read(sync, move |store| {
-        if !matches!(store.standing(&space, now), Standing::Away(_)) {
-            store.set_in_step(&space, now)?;
+        if !was_away && !matches!(store.standing(&space, now), Standing::Away(_)) {
+            store.set_in_step(&space, then)?;
         }
         Ok((SpaceAnswer::default(), Bytes::new()))
     })

@@ -73,8 +73,7 @@ impl Replicator {
             let Put { space, writes: some, source } = put;
             // Who has left a space since has nothing written there.
             let Some(member) = self.members.get(&space) else {
-                let nothing = some.iter().map(|_| Outcome::Old).collect();
-                let _gone = answer.map(|answer| answer.send(Ok(nothing)));
+                let _gone = answer.map(|answer| answer.send(Err(PutError::NoSuchSpace)));
                 continue;
             };
             bytes += some.iter().map(Write::len).sum::<u64>();
@@ -91,6 +90,7 @@ impl Replicator {
                 replicator.ready = Some(Ready { writes, waiting });
             }
             replicator.commit(ctx);
+            replicator.prepare(ctx);
         }));
     }
 

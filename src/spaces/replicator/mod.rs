@@ -17,6 +17,7 @@ use std::{
 
 use actix::{fut::wrap_future, prelude::*};
 use parking_lot::Mutex;
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Semaphore, watch};
 
@@ -65,6 +66,9 @@ const INTAKE: (u32, u32) = (10_000, 2_000);
 /// How often deletions that are over are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
+/// … and how soon it goes on where there were some.
+const SWEEP_ON: Duration = Duration::from_secs(2);
+
 /// Notes that others can cause: so many at once, then one every ten seconds or so.
 const NOTES: u32 = 16;
 
@@ -81,6 +85,7 @@ struct Member {
     was_away: bool,
     outgoing: Outgoing,
     shunned: Arc<Mutex<Shunned>>,
+    joined: Moment,
     intake: TokenBucket,
 }
 
@@ -101,8 +106,6 @@ pub(super) struct Replicator {
     is_committing: bool,
     /// Whose questions are being answered, and whether they are offers.
     answering: BTreeSet<(NodeId, bool)>,
-    /// How many of these are offers.
-    offers: usize,
     reading: Arc<Semaphore>,
     syncing: usize,
     stats: SpacesStats,
@@ -182,7 +185,6 @@ impl Replicator {
             ready: None,
             is_committing: false,
             answering: BTreeSet::new(),
-            offers: 0,
             reading: Arc::new(Semaphore::new(MAX_READING)),
             syncing: 0,
             stats: SpacesStats::default(),
@@ -225,6 +227,7 @@ impl Replicator {
             was_away,
             outgoing: Outgoing::default(),
             shunned: Arc::default(),
+            joined: now,
             intake: TokenBucket::new(INTAKE.0, INTAKE.1, now),
         };
         self.members.insert(id, member);
@@ -248,7 +251,7 @@ impl Replicator {
     }
 
     fn told_spaces(&self) -> Spaces {
-        Spaces { ids: self.members.keys().copied().collect() }
+        Spaces { ids: self.members.keys().copied().collect(), ask: false }
     }
 
     /// Tells all peers which spaces this node is in.
@@ -263,12 +266,14 @@ impl Replicator {
     /// Does what is due, and sets the timer to what will be.
     fn work(&mut self, ctx: &mut Context<Self>) {
         let now = self.now();
-        let ids: Vec<SpaceId> = self.members.keys().copied().collect();
+        let mut ids: Vec<SpaceId> = self.members.keys().copied().collect();
+        // Not always the same ones first.
+        let first = self.rng.random_range(0..ids.len().max(1));
+        ids.rotate_left(first);
         for id in &ids {
             self.publish(*id, now, ctx);
-            while self.syncing < MAX_SYNCS
-                && let Some(member) = self.members.get_mut(id)
-                && let Some(due) = member.schedule.due(now, &mut self.rng)
+            while let Some(member) = self.members.get_mut(id)
+                && let Some(due) = member.schedule.due(now, self.syncing < MAX_SYNCS, &mut self.rng)
             {
                 match due {
                     Due::Ask(node) => self.ask(*id, node, ctx),
@@ -283,9 +288,7 @@ impl Replicator {
         }
         let mut due = self.sweep;
         for member in self.members.values() {
-            if self.syncing < MAX_SYNCS {
-                due = due.min(member.schedule.deadline());
-            }
+            due = due.min(member.schedule.deadline(self.syncing < MAX_SYNCS));
             due = member.outgoing.deadline().map_or(due, |at| due.min(at));
         }
         let clock = self.overlay.node().clock();
@@ -298,12 +301,31 @@ impl Replicator {
     fn sweep(&self, ctx: &mut Context<Self>) {
         let (keeper, now) = (self.keeper.clone(), self.now());
         let sweep = async move { keeper.call(move |store| store.sweep(now)).await };
-        let swept = wrap_future::<_, Self>(sweep).map(|swept, replicator, _| match swept {
+        let swept = wrap_future::<_, Self>(sweep).map(|swept, replicator, ctx| match swept {
             Ok(Ok(0)) | Err(_) => {}
-            Ok(Ok(n)) => tracing::debug!(n, "deletions that are over were forgotten"),
+            Ok(Ok(n)) => {
+                tracing::debug!(n, "deletions that are over were forgotten");
+                // There may be more.
+                replicator.sweep = replicator.now() + SWEEP_ON;
+                replicator.refresh(ctx);
+            }
             Ok(Err(error)) => replicator.failed(&error),
         });
         ctx.spawn(swept);
+    }
+
+    /// What was forgotten has changed what there is.
+    fn refresh(&self, ctx: &mut Context<Self>) {
+        let keeper = self.keeper.clone();
+        let read = async move { keeper.call(|store| store.spaces()).await.unwrap_or_default() };
+        ctx.spawn(wrap_future::<_, Self>(read).map(|infos, replicator, ctx| {
+            for info in infos {
+                if let Some(member) = replicator.members.get_mut(&info.spec.id()) {
+                    member.root = info.root;
+                }
+            }
+            replicator.work(ctx);
+        }));
     }
 
     /// What could not be kept is told once for each kind of error, until it works again.
@@ -328,6 +350,9 @@ impl Replicator {
             replicator.stats.syncs += u64::from(report.is_ok());
             replicator.stats.failed_syncs += u64::from(report.is_err());
             replicator.stats.received += report.as_ref().map_or(0, |report| report.taken as u64);
+            if report.as_ref().is_ok_and(|report| report.forgotten > 0) {
+                replicator.refresh(ctx);
+            }
             replicator.synced(space, node, report);
             replicator.work(ctx);
         }));
@@ -343,6 +368,7 @@ impl Replicator {
             node,
             rules: self.config.rules,
             shunned: self.members.get(&space).map(|m| m.shunned.clone()).unwrap_or_default(),
+            joined: self.members.get(&space).map_or(Moment::ZERO, |member| member.joined),
         }
     }
 }
@@ -375,10 +401,10 @@ impl Handler<Join> for Replicator {
     type Result = ResponseActFuture<Self, Result<(bool, watch::Receiver<u64>), JoinError>>;
 
     fn handle(&mut self, Join(spec): Join, _: &mut Context<Self>) -> Self::Result {
-        let keeper = self.keeper.clone();
+        let (keeper, now) = (self.keeper.clone(), self.now());
         let join = async move {
             let joined = keeper.call(move |store| {
-                let is_new = store.join(&spec)?;
+                let is_new = store.join(&spec, now)?;
                 Ok::<_, JoinError>((is_new, store.space(&spec.id())))
             });
             joined.await.unwrap_or(Err(JoinError::Stopped))

@@ -107,7 +107,8 @@ impl Handler<PeerEvent> for Replicator {
                 // Those are nodes of this kind; others would not know what it is about.
                 let is_one = peer.info.features.iter().any(|feature| feature == GOSSIP);
                 if is_one && peer.handle.takes_attachments() {
-                    let _refused = peer.handle.send(&self.told_spaces());
+                    // It may have said its own before this node listened.
+                    let _refused = peer.handle.send(&Spaces { ask: true, ..self.told_spaces() });
                     let is_dialled = peer.info.direction == Direction::Outbound;
                     self.peers.insert(
                         peer.info.id,
@@ -132,6 +133,9 @@ impl Handler<Received<Spaces>> for Replicator {
 
     fn handle(&mut self, received: Received<Spaces>, ctx: &mut Context<Self>) {
         let (now, from) = (self.now(), received.sender());
+        if received.message.ask {
+            let _refused = received.reply(&self.told_spaces());
+        }
         let Some((_, is_dialled, spaces)) = self.peers.get_mut(&from) else { return };
         let is_dialled = *is_dialled;
         *spaces = received.message.first().collect();

@@ -12,11 +12,15 @@ use crate::{
         admission::{Amount, Candidate, Present, Refusal, Verdict},
         hlc::Ticker,
         name::SpaceId,
+        reconcile::Item,
         record::{Author, Digest, KeyHash, Rank, Record},
         scribe::{Prepared, Scribe, Write},
     },
     store::{StoreError, database::Synced},
 };
+
+/// About how many bytes are forgotten, and copied, at a time.
+const FORGOTTEN_TOGETHER: u64 = 4 << 20;
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,21 +112,40 @@ impl Store {
         Ok(outcomes)
     }
 
-    /// Forgets records, as if they had never been there. How many there were. Those of a file are in a
+    /// Forgets these records, as if they had never been there, unless others have taken their places since
+    /// they were listed. Their ties are by this number. How many were forgotten. Those of a file are in a
     /// [copy](Self::forgotten_place) beside it from then on.
     ///
     /// # Errors
-    /// Nothing was changed.
-    pub fn forget(&mut self, space: &SpaceId, hashes: &[KeyHash]) -> Result<usize, StoreError> {
-        let mut entries = Vec::new();
-        for hash in hashes {
-            entries.extend(self.by_hash(space, hash)?.map(Entry::from));
+    /// What is not forgotten yet stays.
+    pub fn forget(
+        &mut self,
+        space: &SpaceId,
+        items: &[Item],
+        drawn: u32,
+    ) -> Result<usize, StoreError> {
+        let (mut n, mut entries, mut bytes) = (0, Vec::new(), 0);
+        for (at, item) in items.iter().enumerate() {
+            if self.item(space, item.hash, drawn)? == Some(*item)
+                && let Some((record, seq)) = self.by_hash(space, &item.hash)?
+            {
+                bytes += record.size();
+                entries.push(Entry::from((record, seq)));
+            }
+            if bytes >= FORGOTTEN_TOGETHER || at + 1 == items.len() {
+                n += self.forget_entries(space, &std::mem::take(&mut entries))?;
+                bytes = 0;
+            }
         }
-        if let Some(place) = self.forgotten_place() {
-            forgotten::append(&place, &entries)
+        Ok(n)
+    }
+
+    fn forget_entries(&mut self, space: &SpaceId, entries: &[Entry]) -> Result<usize, StoreError> {
+        if let Some(place) = self.forgotten_place().filter(|_| !entries.is_empty()) {
+            forgotten::append(&place, entries)
                 .map_err(|source| StoreError::NoFile { path: place, source })?;
         }
-        let keys: Vec<String> = entries.into_iter().map(|entry| String::from(entry.key)).collect();
+        let keys: Vec<String> = entries.iter().map(|entry| entry.key.to_string()).collect();
         self.forget_keys(space, &keys)
     }
 
@@ -177,7 +200,7 @@ impl Store {
         if kept.summary.is_outgrown() {
             // If it fails, the coarser sums are as true, and it is tried again.
             if let Ok((summary, _)) =
-                sum_up(self.database.connection(), kept.row, &mut Ticker::default())
+                sum_up(self.database.connection(), kept.row, &mut Ticker::default(), Moment::ZERO)
             {
                 kept.summary = summary;
             }
@@ -207,9 +230,9 @@ impl Work<'_> {
             if record.value.is_none() && present.is_none_or(|(_, size)| size.is_deletion) {
                 return Ok(Outcome::Old);
             }
-            if present.is_some_and(|(rank, _)| rank.time >= record.time) {
-                // What is there came after this one got its time, and whoever wrote this was first told.
-                record = self.scribe.again(&self.kept.spec, &record, self.now);
+            if let Some((rank, _)) = present.filter(|(rank, _)| rank.time >= record.time) {
+                // What is there came after this one got its time.
+                record = self.scribe.again(&self.kept.spec, &record, rank.time);
             }
         }
         let candidate = Candidate {
@@ -222,7 +245,9 @@ impl Work<'_> {
             Verdict::Old => Ok(Outcome::Old),
             Verdict::Refuse(refusal) => Ok(Outcome::Refused(refusal)),
             Verdict::Take => {
-                self.scribe.seen(&record);
+                if !record.time.is_ahead(self.now) {
+                    self.scribe.seen(&record);
+                }
                 self.put(&record, candidate.rank, present)?;
                 Ok(Outcome::Taken(Taken { record, seq: self.delta.seq }))
             }

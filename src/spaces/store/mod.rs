@@ -152,7 +152,7 @@ impl Store {
     ) -> Result<(Self, Option<SetAside>), StoreError> {
         let layout = schema::layout(owner.max_bytes);
         let OpenedDatabase { database, loaded, set_aside } =
-            Database::open(path, &layout, now, load)?;
+            Database::open(path, &layout, now, |connection| load(connection, now))?;
         let connection = database.connection();
         let cache = -(CACHE_BYTES / 1024).cast_signed();
         connection
@@ -205,7 +205,7 @@ impl Store {
     ///
     /// # Errors
     /// It was not joined, and why.
-    pub fn join(&mut self, spec: &SpaceSpec) -> Result<bool, JoinError> {
+    pub fn join(&mut self, spec: &SpaceSpec, now: Moment) -> Result<bool, JoinError> {
         let id = spec.id();
         if let Some(kept) = self.spaces.get_mut(&id) {
             let was_joined = kept.is_joined;
@@ -224,12 +224,17 @@ impl Store {
         if self.spaces.len() >= MAX_SPACES {
             return Err(JoinError::TooMany);
         }
+        // Later than all numbers of a space of this name that was forgotten, so that who watched that one is
+        // told that it has missed something.
+        let seq = millis(now);
         let row = self.database.transact(Synced::Full, |tx| {
             let writers = pack_ids(spec.writers());
-            tx.execute(schema::INSERT_SPACE, params![spec.name().as_str(), writers])?;
+            tx.execute(schema::INSERT_SPACE, params![spec.name().as_str(), writers, seq])?;
             Ok(tx.last_insert_rowid())
         })?;
-        self.spaces.insert(id, Kept::new(row, spec.clone()));
+        let seq = seq.max(0).cast_unsigned();
+        let kept = Kept { seq, forgotten: seq, ..Kept::new(row, spec.clone()) };
+        self.spaces.insert(id, kept);
         Ok(true)
     }
 
@@ -268,7 +273,8 @@ impl Store {
     /// # Errors
     /// It was not kept, and why.
     pub fn set_in_step(&mut self, id: &SpaceId, now: Moment) -> Result<(), StoreError> {
-        let Some(kept) = self.spaces.get_mut(id) else { return Ok(()) };
+        let later = |kept: &&mut Kept| kept.in_step.is_none_or(|then| now > then);
+        let Some(kept) = self.spaces.get_mut(id).filter(later) else { return Ok(()) };
         let (row, millis) = (kept.row, millis(now));
         self.database
             .transact(Synced::Normal, |tx| tx.execute(schema::SET_IN_STEP, params![row, millis]))?;
@@ -342,13 +348,16 @@ impl Kept {
 }
 
 /// Reads what is kept of the spaces, and sums up their records.
-fn load(connection: &mut Connection) -> rusqlite::Result<(BTreeMap<SpaceId, Kept>, Ticker)> {
+fn load(
+    connection: &mut Connection,
+    now: Moment,
+) -> rusqlite::Result<(BTreeMap<SpaceId, Kept>, Ticker)> {
     let mut ticker = Ticker::default();
     let mut spaces = BTreeMap::new();
     let mut select = connection.prepare(schema::SELECT_SPACES)?;
     let found = select.query_map([], rows::space)?.collect::<rusqlite::Result<Vec<_>>>()?;
     for mut kept in found.into_iter().flatten() {
-        let (summary, total) = sum_up(connection, kept.row, &mut ticker)?;
+        let (summary, total) = sum_up(connection, kept.row, &mut ticker, now)?;
         (kept.summary, kept.total) = (summary, total);
         spaces.insert(kept.spec.id(), kept);
     }
@@ -360,6 +369,7 @@ fn sum_up(
     connection: &Connection,
     row: i64,
     ticker: &mut Ticker,
+    now: Moment,
 ) -> rusqlite::Result<(Summary, Amount)> {
     let total = connection.query_row(schema::SELECT_COUNT, [row], |row| rows::amount(row, 0))?;
     let mut summary = Summary::for_count(u32::try_from(total.records).unwrap_or(u32::MAX));
@@ -367,7 +377,11 @@ fn sum_up(
     let mut found = select.query([row])?;
     while let Some(row) = found.next()? {
         summary.add(KeyHash(row.get(0)?), Digest(row.get(1)?));
-        ticker.seen(Hlc::from_bits(row.get::<_, i64>(2)?.cast_unsigned()));
+        let time = Hlc::from_bits(row.get::<_, i64>(2)?.cast_unsigned());
+        // Written while the machine's clock was wrong: it must not carry along what is written now.
+        if !time.is_ahead(now) {
+            ticker.seen(time);
+        }
     }
     Ok((summary, total))
 }

@@ -26,6 +26,9 @@ pub(in crate::spaces) const MAX_PAGE: usize = 1000;
 /// About how many bytes a page has at most; a page has at least one record.
 const PAGE_BYTES: u64 = 1 << 20;
 
+/// How many records are read at most to answer one question about sums.
+const MAX_SUMMED: usize = 65_536;
+
 /// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -149,7 +152,7 @@ impl Store {
             let mut select = tx.prepare_cached(schema::SELECT_CHANGES)?;
             let mut found =
                 select.query(params![kept.row, since.cast_signed(), rows_for(limit)])?;
-            let mut page = Page { missed: since < kept.forgotten, ..Page::default() };
+            let mut page = Page { missed: since > 0 && since < kept.forgotten, ..Page::default() };
             let mut bytes = 0;
             while let Some(row) = found.next()? {
                 let entry = rows::keyed_entry(row)?;
@@ -164,15 +167,23 @@ impl Store {
         })
     }
 
-    /// The sums of the parts of ranges.
+    /// The sums of the parts of ranges. Of ranges that the summary does not divide [`MAX_SUMMED`] records in
+    /// all are read at most, which is far more than they hold unless somebody has chosen keys for it: the
+    /// sums are of those then.
     ///
     /// # Errors
     /// They could not be read.
     pub fn sums(&self, space: &SpaceId, nodes: &[Node]) -> Result<Vec<Vec<Sum>>, StoreError> {
-        nodes.iter().map(|node| self.sums_of(space, *node)).collect()
+        let mut room = MAX_SUMMED;
+        nodes.iter().map(|node| self.sums_of(space, *node, &mut room)).collect()
     }
 
-    fn sums_of(&self, space: &SpaceId, node: Node) -> Result<Vec<Sum>, StoreError> {
+    fn sums_of(
+        &self,
+        space: &SpaceId,
+        node: Node,
+        room: &mut usize,
+    ) -> Result<Vec<Sum>, StoreError> {
         let Some(kept) = self.spaces.get(space) else {
             return Ok(node.parts().map(|_| Sum::default()).collect());
         };
@@ -184,15 +195,18 @@ impl Store {
         let (first, last) = node.bounds();
         self.read(|tx| {
             let mut select = tx.prepare_cached(schema::SELECT_ITEMS)?;
-            let found = select.query_map(params![kept.row, first.0, last.0, -1], |row| {
+            let limit = i64::try_from(*room).unwrap_or(i64::MAX);
+            let found = select.query_map(params![kept.row, first.0, last.0, limit], |row| {
                 Ok((KeyHash(row.get(0)?), Digest(row.get(2)?)))
             })?;
             let records = found.collect::<rusqlite::Result<Vec<_>>>()?;
+            *room -= records.len();
             Ok(sums_of_parts(node, records.into_iter()))
         })
     }
 
-    /// What is in ranges, for as many of them as there is room for in one answer.
+    /// What is in ranges, for as many of them as there is room for in one answer, to somebody who has drawn
+    /// this number.
     ///
     /// # Errors
     /// It could not be read.
@@ -200,6 +214,7 @@ impl Store {
         &self,
         space: &SpaceId,
         ranges: &[Range],
+        drawn: u32,
     ) -> Result<Vec<Listing<Item>>, StoreError> {
         let mut listings = Vec::new();
         let mut room = MAX_ITEMS;
@@ -215,8 +230,9 @@ impl Store {
             let items = self.read(|tx| {
                 let mut select = tx.prepare_cached(schema::SELECT_ITEMS)?;
                 let limit = i64::try_from(room + 1).unwrap_or(i64::MAX);
-                let found =
-                    select.query_map(params![kept.row, first.0, last.0, limit], rows::item)?;
+                let found = select.query_map(params![kept.row, first.0, last.0, limit], |row| {
+                    rows::item(row, drawn)
+                })?;
                 found.collect::<rusqlite::Result<Vec<_>>>()
             })?;
             let is_whole = items.len() <= room;
@@ -235,21 +251,28 @@ impl Store {
         &self,
         space: &SpaceId,
         ranges: &[Range],
+        drawn: u32,
         with_writers: bool,
     ) -> Result<Vec<Listing<OwnItem>>, StoreError> {
         let mut listings = Vec::new();
-        for Listing { items, is_whole } in self.items(space, ranges)? {
+        for Listing { items, is_whole } in self.items(space, ranges, drawn)? {
             let mut own = Vec::with_capacity(items.len());
             for item in items {
-                let is_own = with_writers
-                    && self
-                        .by_hash(space, &item.hash)?
-                        .is_some_and(|(record, _)| record.writer() == self.owner.id);
+                let is_own = with_writers && self.is_own(space, item.hash)?;
                 own.push(OwnItem { item, is_own });
             }
             listings.push(Listing { items: own, is_whole });
         }
         Ok(listings)
+    }
+
+    fn is_own(&self, space: &SpaceId, hash: KeyHash) -> Result<bool, StoreError> {
+        let Some(kept) = self.spaces.get(space) else { return Ok(false) };
+        let writer: Option<[u8; 16]> = self.read(|tx| {
+            let mut select = tx.prepare_cached(schema::SELECT_WRITER)?;
+            select.query_row(params![kept.row, hash.0], |row| row.get(0)).optional()
+        })?;
+        Ok(writer == Some(self.owner.id.as_u128().to_be_bytes()))
     }
 
     /// Records for another node, from the first asked for on.
@@ -272,8 +295,8 @@ impl Store {
         Ok(Parcel::Records(packed.finish(), hashes.len()))
     }
 
-    /// A piece of a long record, packed, from a byte on, with its whole length and which it is; nothing
-    /// if there is no such record.
+    /// A piece of a long record, packed, from a byte on, with its whole length and its digest; nothing if
+    /// there is no such record.
     ///
     /// # Errors
     /// It could not be read.
@@ -282,32 +305,51 @@ impl Store {
         space: &SpaceId,
         hash: &KeyHash,
         offset: usize,
-    ) -> Result<Option<(Vec<u8>, usize, Item)>, StoreError> {
+    ) -> Result<Option<(Vec<u8>, usize, Digest)>, StoreError> {
         let Some((record, _)) = self.by_hash(space, hash)? else { return Ok(None) };
         let mut packed = Vec::with_capacity(record.packed_len());
         record.pack(&mut packed);
-        let (len, item) = (packed.len(), item_of(space, &record));
+        let (len, digest) = (packed.len(), record.digest(space));
         let piece = packed.into_iter().skip(offset).take(PIECE_BYTES).collect();
-        Ok(Some((piece, len, item)))
+        Ok(Some((piece, len, digest)))
     }
 
-    /// Which of these this node has no record of, or an older one.
+    /// Which of these this node has no record of, or an older one. Their ties are by this number.
     ///
     /// # Errors
     /// It could not be read.
-    pub fn lacking(&self, space: &SpaceId, items: &[Item]) -> Result<Vec<KeyHash>, StoreError> {
+    pub fn lacking(
+        &self,
+        space: &SpaceId,
+        items: &[Item],
+        drawn: u32,
+    ) -> Result<Vec<Item>, StoreError> {
         let mut lacking = Vec::new();
         for item in items {
-            let present = self.by_hash(space, &item.hash)?;
-            let present = present.map(|(record, _)| item_of(space, &record));
+            let present = self.item(space, item.hash, drawn)?;
             let is_lacking = present.is_none_or(|present| {
                 item.time > present.time || (item.time == present.time && item.tie != present.tie)
             });
             if is_lacking {
-                lacking.push(item.hash);
+                lacking.push(*item);
             }
         }
         Ok(lacking)
+    }
+
+    /// The record whose key has this hash, as it is listed.
+    pub(super) fn item(
+        &self,
+        space: &SpaceId,
+        hash: KeyHash,
+        drawn: u32,
+    ) -> Result<Option<Item>, StoreError> {
+        let Some(kept) = self.spaces.get(space) else { return Ok(None) };
+        self.read(|tx| {
+            let mut select = tx.prepare_cached(schema::SELECT_ITEMS)?;
+            let one = params![kept.row, hash.0, hash.0, 1];
+            select.query_row(one, |row| rows::item(row, drawn)).optional()
+        })
     }
 
     /// The record whose key has this hash, and the number of its change.
@@ -339,14 +381,4 @@ impl Entry {
 /// How many rows a page of so many takes: one that is passed over, and one that shows that there are more.
 fn rows_for(limit: usize) -> i64 {
     i64::try_from(limit + 2).unwrap_or(i64::MAX)
-}
-
-/// A record as it is listed.
-fn item_of(space: &SpaceId, record: &Record) -> Item {
-    Item {
-        hash: KeyHash::of(&record.key),
-        time: record.time,
-        tie: rows::tie(&record.digest(space)),
-        is_deletion: record.value.is_none(),
-    }
 }

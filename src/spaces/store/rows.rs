@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rusqlite::{Row, types::Type};
+use sha2::{Digest as _, Sha256};
 
 use super::{Entry, Kept};
 use crate::{
@@ -88,20 +89,22 @@ pub(super) fn keyed_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     entry(row, row.get::<_, String>(4)?.into(), row.get(5)?)
 }
 
-/// A record as it is listed.
-pub(super) fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
+/// A record as it is listed to somebody who has drawn this number.
+pub(super) fn item(row: &Row<'_>, drawn: u32) -> rusqlite::Result<Item> {
     let digest: [u8; 32] = row.get(2)?;
     Ok(Item {
         hash: KeyHash(row.get(0)?),
         time: time(row, 1)?,
-        tie: tie(&Digest(digest)),
+        tie: tie(&Digest(digest), drawn),
         is_deletion: row.get(3)?,
     })
 }
 
 /// What an item has of a digest.
-pub(super) fn tie(digest: &Digest) -> [u8; 4] {
-    let (first, _) = digest.0.split_first_chunk().unwrap_or((&[0; 4], &[]));
+fn tie(digest: &Digest, drawn: u32) -> [u8; 4] {
+    let hash: [u8; 32] =
+        Sha256::new().chain_update(drawn.to_be_bytes()).chain_update(digest.0).finalize().into();
+    let (first, _) = hash.split_first_chunk().unwrap_or((&[0; 4], &[]));
     *first
 }
 

@@ -53,7 +53,7 @@ const MIGRATIONS: &[&str] = &["
 pub(super) const SELECT_SPACES: &str =
     "SELECT id, name, writers, joined, in_step, seq, forgotten FROM space ORDER BY id";
 pub(super) const INSERT_SPACE: &str =
-    "INSERT INTO space (name, writers, joined, seq, forgotten) VALUES (?1, ?2, 1, 0, 0)";
+    "INSERT INTO space (name, writers, joined, seq, forgotten) VALUES (?1, ?2, 1, ?3, ?3)";
 pub(super) const SET_JOINED: &str = "UPDATE space SET joined = ?2 WHERE id = ?1";
 pub(super) const SET_IN_STEP: &str = "UPDATE space SET in_step = ?2 WHERE id = ?1";
 pub(super) const SET_SEQ: &str = "UPDATE space SET seq = ?2 WHERE id = ?1";
@@ -89,6 +89,8 @@ pub(super) const SELECT_CHANGES: &str = "SELECT value, time, writer, seq, key, d
 pub(super) const SELECT_ITEMS: &str = "SELECT hash, time, digest, deleted \
     FROM record INDEXED BY record_by_hash WHERE space = ?1 AND hash >= ?2 AND hash <= ?3 \
     ORDER BY hash LIMIT ?4";
+pub(super) const SELECT_WRITER: &str = "SELECT writer FROM record INDEXED BY record_by_hash \
+    WHERE space = ?1 AND hash = ?2";
 pub(super) const SELECT_OVER: &str = "SELECT key, seq FROM record INDEXED BY deletion \
     WHERE space = ?1 AND deleted = 1 AND time < ?2 LIMIT ?3";
 pub(super) const DELETE_ALL: [&str; 3] = [

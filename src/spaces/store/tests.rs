@@ -14,6 +14,9 @@ fn now() -> Moment {
     Moment::after(Duration::from_secs(1_700_000_000))
 }
 
+/// The number before the first change of a space that is joined now.
+const FIRST: u64 = 1_700_000_000_000;
+
 fn key(n: u64) -> NodeKey {
     NodeKey::generate(&mut ChaCha8Rng::seed_from_u64(n))
 }
@@ -40,7 +43,7 @@ fn place() -> (TempDir, PathBuf) {
 fn open(path: &Path) -> Store {
     let (mut store, set_aside) = Store::open(path, owner(1), now()).unwrap();
     assert_eq!(set_aside, None);
-    store.join(&spec()).unwrap();
+    store.join(&spec(), now()).unwrap();
     store
 }
 
@@ -73,7 +76,8 @@ fn what_was_committed_is_there_when_it_is_opened_again() {
     drop(store);
     let mut store = open(&path);
     assert_eq!(store.space(&id()).unwrap(), before);
-    assert_eq!((before.seq, before.holds.records, before.in_step), (501, 500, Some(now())));
+    assert_eq!(before.seq, FIRST + 501);
+    assert_eq!((before.holds.records, before.in_step), (500, Some(now())));
     assert_eq!(store.get(&id(), "key 3").unwrap(), None);
     let entry = store.get(&id(), "key 4").unwrap().unwrap();
     assert!(entry.proven && entry.writer == key(1).node_id());
@@ -87,7 +91,7 @@ fn what_was_committed_is_there_when_it_is_opened_again() {
 #[test]
 fn lists_are_in_order_by_prefix_and_in_pages() {
     let mut store = Store::in_memory(owner(1)).unwrap();
-    store.join(&spec()).unwrap();
+    store.join(&spec(), now()).unwrap();
     for key in ["b/2", "a", "b/1", "b", "c", "b/3", "ü", "b0"] {
         set(&mut store, key, "x");
     }
@@ -108,7 +112,7 @@ fn lists_are_in_order_by_prefix_and_in_pages() {
 #[test]
 fn a_page_has_about_a_mebibyte_at_most() {
     let mut store = Store::in_memory(owner(1)).unwrap();
-    store.join(&spec()).unwrap();
+    store.join(&spec(), now()).unwrap();
     let large = "x".repeat(400_000);
     for key in ["a", "b", "c", "d"] {
         set(&mut store, key, &large);
@@ -122,27 +126,27 @@ fn a_page_has_about_a_mebibyte_at_most() {
 #[test]
 fn changes_are_told_from_any_number_on_and_what_was_forgotten_is_missed() {
     let mut store = Store::in_memory(owner(1)).unwrap();
-    store.join(&spec()).unwrap();
+    store.join(&spec(), now()).unwrap();
     for key in ["a", "b", "c", "a"] {
         set(&mut store, key, "x");
     }
     let all = store.changes(&id(), 0, 100).unwrap();
     assert_eq!((keys(&all), all.missed), (vec!["b", "c", "a"], false));
-    assert_eq!(keys(&store.changes(&id(), 3, 100).unwrap()), ["a"]);
+    assert_eq!(keys(&store.changes(&id(), FIRST + 3, 100).unwrap()), ["a"]);
     store.commit(vec![own("c", None)], now()).unwrap();
     let later = now() + store.owner().rules.keep_deletions + Duration::from_secs(1);
     assert_eq!(store.sweep(now()).unwrap(), 0);
     assert_eq!(store.sweep(later).unwrap(), 1);
-    let missed = store.changes(&id(), 4, 100).unwrap();
+    let missed = store.changes(&id(), FIRST + 4, 100).unwrap();
     assert_eq!((keys(&missed), missed.missed), (vec![], true));
-    assert!(!store.changes(&id(), 5, 100).unwrap().missed);
+    assert!(!store.changes(&id(), FIRST + 5, 100).unwrap().missed);
     assert_eq!(store.space(&id()).unwrap().holds.records, 2);
 }
 
 #[test]
 fn what_others_wrote_is_verified_and_counted_to_them() {
     let mut store = Store::in_memory(owner(1)).unwrap();
-    store.join(&spec()).unwrap();
+    store.join(&spec(), now()).unwrap();
     let other = key(2);
     let by = (other.node_id(), Some(&other));
     let what = ("a", Some(Bytes::from_static(b"from 2")));
@@ -167,11 +171,45 @@ fn what_others_wrote_is_verified_and_counted_to_them() {
 }
 
 #[test]
+fn what_was_written_while_the_clock_was_wrong_holds_up_nothing_that_is_written_later() {
+    let (_dir, path) = place();
+    let mut store = open(&path);
+    let year = now() + Duration::from_secs(365 * 24 * 3600);
+    store.commit(vec![own("a", Some("wrong"))], year).unwrap();
+    drop(store);
+    let mut store = open(&path);
+    let time = |store: &Store, key| store.get(&id(), key).unwrap().unwrap().time;
+    let wrong = time(&store, "a");
+    assert!(matches!(set(&mut store, "b", "right"), Outcome::Taken(_)));
+    assert!(time(&store, "b") < wrong);
+    assert!(matches!(set(&mut store, "a", "right"), Outcome::Taken(_)));
+    assert!(time(&store, "a") > wrong && time(&store, "b") < wrong);
+    assert!(matches!(set(&mut store, "c", "right"), Outcome::Taken(_)));
+    assert!(time(&store, "c") < wrong);
+}
+
+#[test]
+fn a_space_that_was_forgotten_and_joined_again_has_later_numbers() {
+    let mut store = Store::in_memory(owner(1)).unwrap();
+    store.join(&spec(), now()).unwrap();
+    for n in 0..50 {
+        set(&mut store, &n.to_string(), "x");
+    }
+    let seen = store.space(&id()).unwrap().seq;
+    store.leave(&id(), true).unwrap();
+    store.join(&spec(), now() + Duration::from_secs(1)).unwrap();
+    set(&mut store, "new", "x");
+    let changes = store.changes(&id(), seen, 9).unwrap();
+    assert!(changes.missed && keys(&changes) == ["new"]);
+    assert!(!store.changes(&id(), 0, 9).unwrap().missed, "who begins has missed nothing");
+}
+
+#[test]
 fn quotas_hold_within_one_batch_too() {
     let mut owner = owner(1);
     owner.rules.per_writer = Amount { records: 3, bytes: 1000 };
     let mut store = Store::in_memory(owner).unwrap();
-    store.join(&spec()).unwrap();
+    store.join(&spec(), now()).unwrap();
     let batch = ["a", "b", "c", "d"].map(|key| own(key, Some("x")));
     let outcomes = store.commit(batch.into(), now()).unwrap();
     assert_eq!(outcomes[3], Outcome::Refused(Refusal::WriterFull));
@@ -185,23 +223,23 @@ fn spaces_are_joined_left_and_forgotten() {
     let (_dir, path) = place();
     let mut store = open(&path);
     set(&mut store, "a", "1");
-    assert!(!store.join(&spec()).unwrap());
+    assert!(!store.join(&spec(), now()).unwrap());
     assert!(store.leave(&id(), false).unwrap());
     assert!(!store.leave(&id(), false).unwrap());
     let other = SpaceSpec::with_writers("notes", [key(3).node_id()]).unwrap();
-    assert!(matches!(store.join(&other), Err(JoinError::OtherWriters)));
+    assert!(matches!(store.join(&other, now()), Err(JoinError::OtherWriters)));
     drop(store);
     let (mut store, _) = Store::open(&path, owner(1), now()).unwrap();
     assert!(!store.space(&id()).unwrap().is_joined);
-    assert!(store.join(&spec()).unwrap());
+    assert!(store.join(&spec(), now()).unwrap());
     assert!(store.get(&id(), "a").unwrap().is_some());
     assert!(store.leave(&id(), true).unwrap());
-    assert!(store.join(&other).unwrap());
+    assert!(store.join(&other, now()).unwrap());
     assert_eq!(store.space(&other.id()).unwrap().holds.records, 0);
     for n in 1..MAX_SPACES {
-        store.join(&SpaceSpec::open(&n.to_string()).unwrap()).unwrap();
+        store.join(&SpaceSpec::open(&n.to_string()).unwrap(), now()).unwrap();
     }
-    let one_more = store.join(&SpaceSpec::open("more").unwrap());
+    let one_more = store.join(&SpaceSpec::open("more").unwrap(), now());
     assert!(matches!(one_more, Err(JoinError::TooMany)));
 }
 
@@ -252,7 +290,7 @@ fn a_damaged_file_is_set_aside_with_a_clear_message() {
 #[test]
 fn the_sums_know_how_deep_they_go() {
     let mut store = Store::in_memory(owner(1)).unwrap();
-    store.join(&spec()).unwrap();
+    store.join(&spec(), now()).unwrap();
     for n in 0..3000 {
         set(&mut store, &format!("key {n}"), "x");
     }
@@ -271,7 +309,12 @@ fn what_is_forgotten_leaves_a_copy() {
     let mut store = open(&path);
     set(&mut store, "a", "1");
     set(&mut store, "b", "2");
-    assert_eq!(store.forget(&id(), &[KeyHash::of("a"), KeyHash::of("c")]).unwrap(), 1);
+    let item = |store: &Store, key| store.item(&id(), KeyHash::of(key), 7).unwrap().unwrap();
+    let listed = [item(&store, "a"), item(&store, "b")];
+    // What has been written since stays.
+    set(&mut store, "b", "3");
+    assert_eq!(store.forget(&id(), &listed, 7).unwrap(), 1);
+    assert_eq!(store.forget(&id(), &listed, 7).unwrap(), 0);
     assert_eq!(keys(&store.list(&id(), "", None, 9).unwrap()), ["b"]);
     let copy = fs::read_to_string(store.forgotten_place().unwrap()).unwrap();
     assert!(copy.starts_with(r#"{"key":"a","value":"1","#) && copy.lines().count() == 1, "{copy}");
