@@ -10,7 +10,7 @@ use super::{
     admission::Refusal,
     hlc::{Hlc, Ticker},
     name::SpaceSpec,
-    record::{Author, Record, RecordError},
+    record::{Author, Rank, Record, RecordError},
 };
 use crate::{clock::Moment, identity::NodeKey, ids::NodeId};
 
@@ -59,7 +59,7 @@ impl Write {
 /// A record whose writer is proven, as far as its id can prove anything; or why there is none.
 #[derive(Debug, Clone)]
 pub struct Prepared {
-    pub(super) record: Result<Record, Refusal>,
+    pub(super) record: Result<(Record, Rank), Refusal>,
     /// Whether this node has written it just now.
     pub(super) is_own: bool,
 }
@@ -115,7 +115,8 @@ impl Scribe {
             if !(is_own && matches!(record.author, Author::Signed { .. })) {
                 record.verify(&space.id())?;
             }
-            Ok(record)
+            let rank = record.rank(&space.id());
+            Ok((record, rank))
         });
         Prepared { record, is_own }
     }

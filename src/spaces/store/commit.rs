@@ -220,27 +220,23 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn write(&mut self, Prepared { record, is_own }: Prepared) -> rusqlite::Result<Outcome> {
-        let mut record = match record {
-            Ok(record) => record,
+        let (mut record, mut rank) = match record {
+            Ok(ranked) => ranked,
             Err(refusal) => return Ok(Outcome::Refused(refusal)),
         };
-        let id = self.kept.spec.id();
         let present = find(self.tx, self.kept.row, &record.key)?;
         if is_own {
             if record.value.is_none() && present.is_none_or(|(_, size)| size.is_deletion) {
                 return Ok(Outcome::Old);
             }
-            if let Some((rank, _)) = present.filter(|(rank, _)| rank.time >= record.time) {
+            if let Some((there, _)) = present.filter(|(there, _)| there.time >= record.time) {
                 // What is there came after this one got its time.
-                record = self.scribe.again(&self.kept.spec, &record, rank.time);
+                record = self.scribe.again(&self.kept.spec, &record, there.time);
+                rank = record.rank(&self.kept.spec.id());
             }
         }
-        let candidate = Candidate {
-            rank: record.rank(&id),
-            is_deletion: record.value.is_none(),
-            bytes: record.size(),
-            is_own,
-        };
+        let candidate =
+            Candidate { rank, is_deletion: record.value.is_none(), bytes: record.size(), is_own };
         match self.judge(candidate, present.map(|(rank, size)| (rank, size.bytes)))? {
             Verdict::Old => Ok(Outcome::Old),
             Verdict::Refuse(refusal) => Ok(Outcome::Refused(refusal)),
@@ -288,7 +284,7 @@ impl Work<'_> {
             rank.writer.as_u128().to_be_bytes(),
             rank.digest.0,
             record.value.is_none(),
-            self.delta.seq.cast_signed(),
+            schema::id_of(row, self.delta.seq),
             author,
             record.value.as_deref().unwrap_or_default(),
         ])?;

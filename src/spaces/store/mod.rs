@@ -227,10 +227,11 @@ impl Store {
         // Later than all numbers of a space of this name that was forgotten, so that who watched that one is
         // told that it has missed something.
         let seq = millis(now);
-        let row = self.database.transact(Synced::Full, |tx| {
+        let is_free = |row: &i64| self.spaces.values().all(|kept| kept.row != *row);
+        let row = (1..).find(is_free).unwrap_or(i64::MAX);
+        self.database.transact(Synced::Full, |tx| {
             let writers = pack_ids(spec.writers());
-            tx.execute(schema::INSERT_SPACE, params![spec.name().as_str(), writers, seq])?;
-            Ok(tx.last_insert_rowid())
+            tx.execute(schema::INSERT_SPACE, params![spec.name().as_str(), writers, seq, row])
         })?;
         let seq = seq.max(0).cast_unsigned();
         let kept = Kept { seq, forgotten: seq, ..Kept::new(row, spec.clone()) };

@@ -150,8 +150,8 @@ impl Store {
         let limit = limit.clamp(1, MAX_PAGE);
         self.read(|tx| {
             let mut select = tx.prepare_cached(schema::SELECT_CHANGES)?;
-            let mut found =
-                select.query(params![kept.row, since.cast_signed(), rows_for(limit)])?;
+            let (first, last) = (schema::id_of(kept.row, since), schema::id_of(kept.row, u64::MAX));
+            let mut found = select.query(params![first, last, rows_for(limit)])?;
             let mut page = Page { missed: since > 0 && since < kept.forgotten, ..Page::default() };
             let mut bytes = 0;
             while let Some(row) = found.next()? {

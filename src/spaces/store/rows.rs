@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rusqlite::{Row, types::Type};
 use sha2::{Digest as _, Sha256};
 
-use super::{Entry, Kept};
+use super::{Entry, Kept, schema};
 use crate::{
     clock::Moment,
     identity::PublicKey,
@@ -71,7 +71,7 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<(Record, u64)> {
         Author::Signed { key: PublicKey::from_bytes(key), signature }
     };
     let record = Record { key: key.into(), value, time: time(row, 3)?, author };
-    Ok((record, row.get::<_, i64>(6)?.max(0).cast_unsigned()))
+    Ok((record, schema::seq_of(row.get(6)?)))
 }
 
 /// What a key has, with the key and whether that is a deletion.
@@ -80,7 +80,7 @@ pub(super) fn entry(row: &Row<'_>, key: Box<str>, is_deletion: bool) -> rusqlite
     // Nobody wrote it without a proof whose id follows from a key.
     let proven = writer.is_self_certifying();
     let value = if is_deletion { None } else { Some(Bytes::from(row.get::<_, Vec<u8>>(0)?)) };
-    let seq = row.get::<_, i64>(3)?.max(0).cast_unsigned();
+    let seq = schema::seq_of(row.get(3)?);
     Ok(Entry { key, value, time: time(row, 1)?, writer, proven, seq })
 }
 
