@@ -20,7 +20,7 @@ pub(crate) fn run(records: u32) -> Result<()> {
         make(&path, 1, n)?;
         let child = Command::new(env::current_exe()?).arg("--memory-of").arg(&path).output()?;
         let kib = String::from_utf8(child.stdout)?;
-        println!("| {n} records | {} | at most 3 MiB | at most 32 MiB |", kib.trim());
+        println!("| {n} records | {} | at most 3 MiB | at most 64 MiB |", kib.trim());
     }
     println!();
     Ok(())

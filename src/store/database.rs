@@ -58,6 +58,8 @@ pub struct OpenedDatabase<T> {
 pub struct Database {
     path: PathBuf,
     connection: Connection,
+    /// How the connection syncs, if that was set.
+    synced: Option<Synced>,
 }
 
 impl Database {
@@ -101,7 +103,7 @@ impl Database {
         let pages = (layout.max_bytes / PAGE_BYTES).cast_signed();
         connection.pragma_update(None, "max_page_count", pages).map_err(failed)?;
         schema::migrate(&mut connection, layout, 0).map_err(failed)?;
-        Ok(Self { path, connection })
+        Ok(Self { path, connection, synced: None })
     }
 
     /// Opens what is there. The inner error is a file that has to give way.
@@ -117,7 +119,10 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         match prepare(&mut connection, path, layout, load) {
-            Ok(loaded) => Ok(Ok((Self { path: path.to_owned(), connection }, loaded))),
+            Ok(loaded) => {
+                let path = path.to_owned();
+                Ok(Ok((Self { path, connection, synced: None }, loaded)))
+            }
             Err(Fault::Unusable(why)) => Ok(Err(why)),
             Err(Fault::Foreign(application)) => {
                 Err(StoreError::Foreign { path: path.to_owned(), application })
@@ -162,9 +167,12 @@ impl Database {
         synced: Synced,
         write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let Self { path, connection } = self;
+        let Self { path, connection, synced: last } = self;
         let transact = || {
-            connection.pragma_update(None, "synchronous", synced.word())?;
+            if *last != Some(synced) {
+                connection.pragma_update(None, "synchronous", synced.word())?;
+                *last = Some(synced);
+            }
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let written = write(&tx)?;
             tx.commit()?;
@@ -179,7 +187,7 @@ impl Database {
     /// # Errors
     /// What is not in the file yet is in the log beside it, and is found at the next start.
     pub fn close(self) -> Result<(), StoreError> {
-        let Self { path, connection } = self;
+        let Self { path, connection, .. } = self;
         let copied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         let closed = connection.close().map_err(|(_, error)| error);
         copied.and(closed).map_err(|error| StoreError::of(&path, &error))

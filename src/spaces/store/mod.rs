@@ -45,7 +45,7 @@ use crate::{
 };
 
 /// What is kept in memory of the file's pages, in bytes.
-pub const CACHE_BYTES: u64 = 32 << 20;
+pub const CACHE_BYTES: u64 = 64 << 20;
 
 /// The most spaces that a file holds, those that were left included.
 pub const MAX_SPACES: usize = 64;
