@@ -141,8 +141,10 @@ impl Store {
     }
 
     fn forget_entries(&mut self, space: &SpaceId, entries: &[Entry]) -> Result<usize, StoreError> {
-        if let Some(place) = self.forgotten_place().filter(|_| !entries.is_empty()) {
-            forgotten::append(&place, entries)
+        if let Some(place) = self.forgotten_place().filter(|_| !entries.is_empty())
+            && let Some(kept) = self.spaces.get(space)
+        {
+            forgotten::append(&place, kept.spec.name(), entries)
                 .map_err(|source| StoreError::NoFile { path: place, source })?;
         }
         let keys: Vec<String> = entries.iter().map(|entry| entry.key.to_string()).collect();

@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::spaces::{lines::Line, store::Entry};
+use serde::Serialize;
+
+use crate::spaces::{lines::Line, name::SpaceName, store::Entry};
 
 /// Where the copies of a file's records are: JSON lines, beside it, as `export` gives them and `import`
 /// takes them.
@@ -17,8 +19,16 @@ pub(super) fn place(store: &Path) -> PathBuf {
     name.into()
 }
 
-/// Appends entries, and has them on the disk when it returns.
-pub(super) fn append(place: &Path, entries: &[Entry]) -> io::Result<()> {
+/// A line of the copy: that of an export, and the space that it was in.
+#[derive(Debug, Serialize)]
+struct Forgotten<'a> {
+    space: &'a str,
+    #[serde(flatten)]
+    line: Line,
+}
+
+/// Appends entries of a space, and has them on the disk when it returns.
+pub(super) fn append(place: &Path, space: &SpaceName, entries: &[Entry]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]
@@ -26,7 +36,8 @@ pub(super) fn append(place: &Path, entries: &[Entry]) -> io::Result<()> {
     let mut file = options.open(place)?;
     let mut text = Vec::new();
     for entry in entries.iter().filter(|entry| entry.value.is_some()) {
-        serde_json::to_writer(&mut text, &Line::from(entry))?;
+        let forgotten = Forgotten { space: space.as_str(), line: Line::from(entry) };
+        serde_json::to_writer(&mut text, &forgotten)?;
         text.push(b'\n');
     }
     file.write_all(&text)?;

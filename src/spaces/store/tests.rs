@@ -317,7 +317,10 @@ fn what_is_forgotten_leaves_a_copy() {
     assert_eq!(store.forget(&id(), &listed, 7).unwrap(), 0);
     assert_eq!(keys(&store.list(&id(), "", None, 9).unwrap()), ["b"]);
     let copy = fs::read_to_string(store.forgotten_place().unwrap()).unwrap();
-    assert!(copy.starts_with(r#"{"key":"a","value":"1","#) && copy.lines().count() == 1, "{copy}");
+    assert!(
+        copy.starts_with(r#"{"space":"notes","key":"a","value":"1","#) && copy.lines().count() == 1,
+        "{copy}"
+    );
 }
 
 #[test]
