@@ -167,7 +167,7 @@ impl Store {
         })
     }
 
-    /// The sums of the parts of ranges. Of ranges that the summary does not divide [`MAX_SUMMED`] records in
+    /// The sums of the parts of ranges. Of ranges that the summary does not divide 65,536 records in
     /// all are read at most, which is far more than they hold unless somebody has chosen keys for it: the
     /// sums are of those then.
     ///
