@@ -4,7 +4,7 @@
 //! clock of a simulation.
 
 use std::{
-    ops::Add,
+    ops::{Add, Sub},
     time::{Duration, SystemTime},
 };
 
@@ -56,6 +56,15 @@ impl Add<Duration> for Moment {
 
     fn add(self, rhs: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Moment {
+    type Output = Self;
+
+    /// The moment this long before, or [`Moment::ZERO`] if there is none.
+    fn sub(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -115,4 +124,17 @@ impl Clock {
 pub(crate) fn whole_millis(duration: Duration) -> Duration {
     let millis = duration.as_nanos().div_ceil(1_000_000);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_moment_is_before_the_first() {
+        let second = Duration::from_secs(1);
+        let later = Moment::ZERO + second;
+        assert_eq!((later + second - second, later - second), (later, Moment::ZERO));
+        assert_eq!(later - Duration::MAX, Moment::ZERO);
+    }
 }

@@ -426,8 +426,7 @@ impl<B: Clone> Plumtree<B> {
 
     /// What came within the last minute.
     fn latest(&self, now: Moment) -> impl Iterator<Item = MessageId> {
-        let since = now.since_epoch().saturating_sub(COMPARED);
-        self.cache.newest(Moment::after(since)).take(MAX_IDS)
+        self.cache.newest(now - COMPARED).take(MAX_IDS)
     }
 
     /// A neighbour asks for messages. Those beyond [`MAX_IDS`] are not looked at.

@@ -3,11 +3,11 @@
 
 use std::{fmt, time::Duration};
 
-use crate::clock::Moment;
+use crate::{clock::Moment, proto::replay};
 
 /// How far ahead of this node's clock a record may be made: what two nodes' clocks may be apart
 /// ([`MAX_SKEW`](crate::proto::replay::MAX_SKEW)).
-pub const MAX_AHEAD: Duration = crate::proto::replay::MAX_SKEW;
+pub const MAX_AHEAD: Duration = replay::MAX_SKEW;
 
 /// When a record was made, in the order in which records replace each other: milliseconds since the Unix
 /// epoch in the upper 48 bits, and a counter in the lower 16.
@@ -18,8 +18,7 @@ impl Hlc {
     /// The first time of this moment.
     #[must_use]
     pub fn at(moment: Moment) -> Self {
-        let millis = u64::try_from(moment.since_epoch().as_millis()).unwrap_or(u64::MAX);
-        Self(millis.min(u64::MAX >> 16) << 16)
+        Self(replay::millis(moment).min(u64::MAX >> 16) << 16)
     }
 
     /// The time with these bits.

@@ -128,7 +128,7 @@ struct Inner {
     keeper: Keeper<Store>,
     replicator: Addr<Replicator>,
     /// What may be on its way to be written.
-    room: Arc<Semaphore>,
+    room: Semaphore,
     /// Joining and leaving are done one after another.
     gate: Semaphore,
     classic: OnceLock<Addr<Classic>>,
@@ -190,7 +190,7 @@ impl Spaces {
         let spaces = keeper.call(|store| store.spaces()).await.unwrap_or_default();
         let replicator = Replicator::new(overlay, (keeper.clone(), scribe), config, spaces).start();
         node.subscribe(replicator.clone().recipient()).await;
-        let room = Arc::new(Semaphore::new(WRITE_ROOM));
+        let room = Semaphore::new(WRITE_ROOM);
         let classic = OnceLock::new();
         let gate = Semaphore::new(1);
         let spaces = Self { inner: Arc::new(Inner { keeper, replicator, room, gate, classic }) };
@@ -206,7 +206,7 @@ impl Spaces {
     pub async fn join(&self, spec: &SpaceSpec) -> Result<Space, JoinError> {
         let _turn = self.inner.gate.acquire().await.or(Err(JoinError::Stopped))?;
         let joined = self.inner.replicator.send(Join(spec.clone())).await;
-        let (_, latest) = joined.unwrap_or(Err(JoinError::Stopped))?;
+        let latest = joined.unwrap_or(Err(JoinError::Stopped))?;
         Ok(Space::new(self, spec.clone(), latest))
     }
 
@@ -217,8 +217,8 @@ impl Spaces {
     /// It was not left, and why.
     pub async fn leave(&self, name: &str, forget: bool) -> Result<bool, SpaceError> {
         let _turn = self.inner.gate.acquire().await.or(Err(SpaceError::Stopped))?;
-        let Some(id) = self.find(name).await? else { return Ok(false) };
-        let left = self.inner.replicator.send(Leave(id, forget)).await;
+        let Some(info) = self.find(name).await? else { return Ok(false) };
+        let left = self.inner.replicator.send(Leave(info.spec.id(), forget)).await;
         Ok(left.unwrap_or(Ok(false))?)
     }
 
@@ -227,12 +227,10 @@ impl Spaces {
     /// # Errors
     /// It is in none of that name.
     pub async fn space(&self, name: &str) -> Result<Space, SpaceError> {
-        let inner = &self.inner;
-        let id = self.find(name).await?.ok_or(SpaceError::NoSuchSpace)?;
-        let info = inner.keeper.call(move |store| store.space(&id)).await?;
-        let info = info.ok_or(SpaceError::NoSuchSpace)?;
-        let latest = inner.replicator.send(Find(id)).await.or(Err(SpaceError::Stopped))?;
-        Ok(Space::new(self, info.spec, latest.ok_or(SpaceError::NoSuchSpace)?))
+        let info = self.find(name).await?.ok_or(SpaceError::NoSuchSpace)?;
+        let latest = self.inner.replicator.send(Find(info.spec.id())).await;
+        let latest = latest.or(Err(SpaceError::Stopped))?.ok_or(SpaceError::NoSuchSpace)?;
+        Ok(Space::new(self, info.spec, latest))
     }
 
     /// All spaces that are kept, also those that this node has left, by name.
@@ -252,13 +250,9 @@ impl Spaces {
         self.inner.replicator.send(Count).await.unwrap_or_default()
     }
 
-    async fn find(&self, name: &str) -> Result<Option<SpaceId>, SpaceError> {
+    async fn find(&self, name: &str) -> Result<Option<SpaceInfo>, SpaceError> {
         let name = name.to_owned();
-        let find = move |store: &mut Store| {
-            let found = store.spaces().into_iter().find(|info| info.spec.name().as_str() == name);
-            found.map(|info| info.spec.id())
-        };
-        Ok(self.inner.keeper.call(find).await?)
+        Ok(self.inner.keeper.call(move |store| store.named(&name)).await?)
     }
 
     /// Ends what [`start`](Self::start) began, and closes the store; what is being written is written

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::record::half;
 use crate::ids::NodeId;
 
 /// The longest name, in bytes.
@@ -126,8 +127,7 @@ impl SpaceSpec {
             hash.update(writer.as_u128().to_be_bytes());
         }
         let hash: [u8; 32] = hash.finalize().into();
-        let (half, _) = hash.split_first_chunk().unwrap_or((&[0; 16], &[]));
-        SpaceId(*half)
+        SpaceId(half(&hash))
     }
 }
 

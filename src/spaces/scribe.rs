@@ -40,19 +40,13 @@ pub enum Write {
 impl Write {
     /// About how many bytes are to be written.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         match self {
             Self::Own { key, value } | Self::Plain { key, value, .. } => {
                 (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64
             }
             Self::Other(record) => record.size(),
         }
-    }
-
-    /// Whether it is nothing at all: a key has at least one byte, so that is refused.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -77,12 +71,6 @@ impl Scribe {
     #[must_use]
     pub fn new(id: NodeId, key: Option<NodeKey>, ticker: Ticker) -> Self {
         Self { id, key, ticker: Arc::new(Mutex::new(ticker)) }
-    }
-
-    /// The node.
-    #[must_use]
-    pub const fn id(&self) -> NodeId {
-        self.id
     }
 
     /// Hears of a record that was taken: later ones of this node are later than it.

@@ -17,7 +17,6 @@ use super::{
     store::{Entry, Outcome, Page, SpaceInfo, Taken},
     watch::Watch,
 };
-use crate::ids::NodeId;
 
 /// What may be on its way to be written, in KiB: more waits.
 pub(super) const WRITE_ROOM: usize = 16 * 1024;
@@ -81,21 +80,6 @@ impl Space {
     pub async fn delete(&self, key: &str) -> Result<Option<Version>, SpaceError> {
         let own = Write::Own { key: key.into(), value: None };
         Ok(self.write(vec![own]).await?.pop().flatten())
-    }
-
-    /// Gives a key a value in the name of a node that has told it to this one and cannot sign. Nothing
-    /// was written if the space has been left.
-    ///
-    /// # Errors
-    /// It was not written, and why.
-    pub async fn set_for(
-        &self,
-        writer: NodeId,
-        key: &str,
-        value: Option<Bytes>,
-    ) -> Result<Option<Version>, SpaceError> {
-        let plain = Write::Plain { writer, key: key.into(), value };
-        Ok(self.write(vec![plain]).await?.pop().flatten())
     }
 
     /// The value of a key, with who wrote it and when; nothing if it is not there.
@@ -262,7 +246,7 @@ impl Space {
     }
 
     async fn room(&self, writes: &[Write]) -> Result<SemaphorePermit<'_>, SpaceError> {
-        let kib: u64 = writes.iter().map(|write| 1 + write.len() / 1024).sum();
+        let kib: u64 = writes.iter().map(|write| 1 + write.size() / 1024).sum();
         let kib = u32::try_from(kib.min(WRITE_ROOM as u64)).unwrap_or(u32::MAX);
         self.spaces.inner.room.acquire_many(kib).await.or(Err(SpaceError::Stopped))
     }

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     clock::{Clock, Moment},
     ids::NodeId,
+    proto::replay::millis,
     store::StoreError,
 };
 
@@ -128,7 +129,7 @@ impl Sync {
         let in_step = info.and_then(|info| info.in_step);
         let (now, drawn) = (self.clock.now(), rng.random());
         let mine = Standing::of(in_step, &self.rules, now);
-        let root = (space, What::Sums { drawn }, in_step.map(in_millis));
+        let root = (space, What::Sums { drawn }, in_step.map(millis));
         let ranges = pack_ranges(&[Range::whole(Node::ROOT)]);
         let (answer, sums) = self.link.ask(self.node, root, ranges).await?;
         let theirs = Standing::of(answer.in_step.map(from_millis), &self.rules, now);
@@ -175,7 +176,7 @@ impl Sync {
             self.store(move |store| store.set_in_step(&space, then)).await??;
         }
         let took = u64::try_from(self.clock.now().since(now).as_millis()).unwrap_or(u64::MAX);
-        let done = (space, What::Done { took }, in_step.map(in_millis));
+        let done = (space, What::Done { took }, in_step.map(millis));
         self.link.ask(self.node, done, Bytes::new()).await?;
         Ok(report)
     }
@@ -355,10 +356,6 @@ pub(super) fn told_sums(
 ) -> Result<Vec<Vec<ToldSum>>, StoreError> {
     let sums = store.sums(space, nodes)?;
     Ok(sums.iter().map(|parts| parts.iter().map(|sum| ToldSum::of(sum, drawn)).collect()).collect())
-}
-
-pub(super) fn in_millis(moment: Moment) -> u64 {
-    u64::try_from(moment.since_epoch().as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn from_millis(millis: u64) -> Moment {

@@ -13,6 +13,7 @@ use crate::{
     clock::Moment,
     ids::NodeId,
     overlay::Routed,
+    proto::replay::millis,
     spaces::{
         admission::Standing,
         messages::{
@@ -23,7 +24,7 @@ use crate::{
         reconcile::{MAX_ITEMS, MAX_NODES, MAX_RANGES},
         record::KeyHash,
         store::{Parcel, Store},
-        sync::{Sync, from_millis, in_millis, told_sums},
+        sync::{Sync, from_millis, told_sums},
     },
     store::StoreError,
 };
@@ -105,9 +106,7 @@ impl Replicator {
             }
         }));
     }
-}
 
-impl Replicator {
     /// Whether there is room for one more question. Ids that are no peers are cheap, and cannot take the
     /// places of peers.
     fn has_room(&self, from: NodeId, is_offer: bool) -> bool {
@@ -162,7 +161,7 @@ async fn answer(
             read(sync, move |store| {
                 let info = store.space(&space).ok_or(No::Space)?;
                 let sums = told_sums(store, &space, &nodes, drawn)?;
-                let in_step = info.in_step.map(in_millis);
+                let in_step = info.in_step.map(millis);
                 Ok((SpaceAnswer { in_step, ..SpaceAnswer::default() }, pack_sums(&sums)))
             })
             .await
@@ -226,7 +225,7 @@ async fn in_step(
 ) -> Result<Answer, No> {
     let now = sync.sync.clock.now();
     let was_away = matches!(Standing::of(theirs, &sync.sync.rules, now), Standing::Away(_));
-    let then = Moment::after(now.since_epoch().saturating_sub(took));
+    let then = now - took;
     read(sync, move |store| {
         if !was_away && !matches!(store.standing(&space, now), Standing::Away(_)) {
             store.set_in_step(&space, then)?;

@@ -76,7 +76,7 @@ impl Replicator {
                 let _gone = answer.map(|answer| answer.send(Err(PutError::NoSuchSpace)));
                 continue;
             };
-            bytes += some.iter().map(Write::len).sum::<u64>();
+            bytes += some.iter().map(Write::size).sum::<u64>();
             waiting.push(Waiting { space, source, writes: some.len(), answer });
             writes.extend(some.into_iter().map(|write| (member.spec.clone(), write)));
         }

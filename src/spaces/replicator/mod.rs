@@ -119,7 +119,7 @@ pub(super) struct Replicator {
 
 /// Joins a space.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(bool, watch::Receiver<u64>), JoinError>")]
+#[rtype(result = "Result<watch::Receiver<u64>, JoinError>")]
 pub(super) struct Join(pub(super) SpaceSpec);
 
 /// Leaves it, and forgets its records or keeps them. Whether there was anything to leave.
@@ -398,23 +398,22 @@ impl Actor for Replicator {
 }
 
 impl Handler<Join> for Replicator {
-    type Result = ResponseActFuture<Self, Result<(bool, watch::Receiver<u64>), JoinError>>;
+    type Result = ResponseActFuture<Self, Result<watch::Receiver<u64>, JoinError>>;
 
     fn handle(&mut self, Join(spec): Join, _: &mut Context<Self>) -> Self::Result {
         let (keeper, now) = (self.keeper.clone(), self.now());
         let join = async move {
             let joined = keeper.call(move |store| {
-                let is_new = store.join(&spec, now)?;
-                Ok::<_, JoinError>((is_new, store.space(&spec.id())))
+                store.join(&spec, now)?;
+                Ok::<_, JoinError>(store.space(&spec.id()))
             });
             joined.await.unwrap_or(Err(JoinError::Stopped))
         };
         Box::pin(wrap_future::<_, Self>(join).map(|joined, replicator, ctx| {
-            let (is_new, info) = joined?;
-            let info = info.ok_or(JoinError::Stopped)?;
+            let info = joined?.ok_or(JoinError::Stopped)?;
             let id = info.spec.id();
             if let Some(member) = replicator.members.get(&id) {
-                return Ok((is_new, member.latest.subscribe()));
+                return Ok(member.latest.subscribe());
             }
             let watching = replicator.add(info, replicator.now()).ok_or(JoinError::Stopped)?;
             if let Some(member) = replicator.members.get(&id) {
@@ -422,7 +421,7 @@ impl Handler<Join> for Replicator {
             }
             replicator.tell_all();
             replicator.work(ctx);
-            Ok((is_new, watching))
+            Ok(watching)
         }))
     }
 }

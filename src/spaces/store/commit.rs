@@ -10,7 +10,6 @@ use crate::{
     ids::NodeId,
     spaces::{
         admission::{Amount, Candidate, Present, Refusal, Verdict},
-        hlc::Ticker,
         name::SpaceId,
         reconcile::Item,
         record::{Author, Digest, KeyHash, Rank, Record},
@@ -201,9 +200,7 @@ impl Store {
         }
         if kept.summary.is_outgrown() {
             // If it fails, the coarser sums are as true, and it is tried again.
-            if let Ok((summary, _)) =
-                sum_up(self.database.connection(), kept.row, &mut Ticker::default(), Moment::ZERO)
-            {
+            if let Ok((summary, _)) = sum_up(self.database.connection(), kept.row, drop) {
                 kept.summary = summary;
             }
         }

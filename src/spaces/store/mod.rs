@@ -38,6 +38,7 @@ use crate::{
     clock::Moment,
     identity::NodeKey,
     ids::NodeId,
+    proto::replay,
     store::{
         SetAside, StoreError,
         database::{Database, OpenedDatabase, Synced},
@@ -195,6 +196,12 @@ impl Store {
         spaces
     }
 
+    /// The space of this name, if it is there.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<SpaceInfo> {
+        self.spaces.values().find(|kept| kept.spec.name().as_str() == name).map(Kept::info)
+    }
+
     /// One space, if it is there.
     #[must_use]
     pub fn space(&self, id: &SpaceId) -> Option<SpaceInfo> {
@@ -289,9 +296,7 @@ impl Store {
     /// # Errors
     /// Nothing was forgotten, and why.
     pub fn sweep(&mut self, now: Moment) -> Result<usize, StoreError> {
-        let keep = self.owner.rules.keep_deletions;
-        let before = now.since(Moment::after(keep));
-        let before = Hlc::at(Moment::after(before)).bits().cast_signed();
+        let before = Hlc::at(now - self.owner.rules.keep_deletions).bits().cast_signed();
         let ids: Vec<SpaceId> = self.spaces.keys().copied().collect();
         let mut swept = 0;
         for id in ids {
@@ -358,19 +363,23 @@ fn load(
     let mut select = connection.prepare(schema::SELECT_SPACES)?;
     let found = select.query_map([], rows::space)?.collect::<rusqlite::Result<Vec<_>>>()?;
     for mut kept in found.into_iter().flatten() {
-        let (summary, total) = sum_up(connection, kept.row, &mut ticker, now)?;
+        let (summary, total) = sum_up(connection, kept.row, |time| {
+            // Written while the machine's clock was wrong: it must not carry along what is written now.
+            if !time.is_ahead(now) {
+                ticker.seen(time);
+            }
+        })?;
         (kept.summary, kept.total) = (summary, total);
         spaces.insert(kept.spec.id(), kept);
     }
     Ok((spaces, ticker))
 }
 
-/// The sums of a space's records and what they count for. The ticker hears of their times.
+/// The sums of a space's records and what they count for. Their times are told.
 fn sum_up(
     connection: &Connection,
     row: i64,
-    ticker: &mut Ticker,
-    now: Moment,
+    mut seen: impl FnMut(Hlc),
 ) -> rusqlite::Result<(Summary, Amount)> {
     let total = connection.query_row(schema::SELECT_COUNT, [row], |row| rows::amount(row, 0))?;
     let mut summary = Summary::for_count(u32::try_from(total.records).unwrap_or(u32::MAX));
@@ -378,16 +387,12 @@ fn sum_up(
     let mut found = select.query([row])?;
     while let Some(row) = found.next()? {
         summary.add(KeyHash(row.get(0)?), Digest(row.get(1)?));
-        let time = Hlc::from_bits(row.get::<_, i64>(2)?.cast_unsigned());
-        // Written while the machine's clock was wrong: it must not carry along what is written now.
-        if !time.is_ahead(now) {
-            ticker.seen(time);
-        }
+        seen(Hlc::from_bits(row.get::<_, i64>(2)?.cast_unsigned()));
     }
     Ok((summary, total))
 }
 
 /// As the file has moments.
 fn millis(moment: Moment) -> i64 {
-    i64::try_from(moment.since_epoch().as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(replay::millis(moment)).unwrap_or(i64::MAX)
 }
