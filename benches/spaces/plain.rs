@@ -101,10 +101,12 @@ fn store_writes(path: &Path, count: u32, batch: u32) -> Result<f64> {
     // A node signs on another thread, while the batch before is being written.
     let (scribe, spec): (Scribe, _) = (store.scribe().clone(), spec()?);
     let sign = |n| (id, scribe.prepare(&spec, own(id, n, 0).1, now));
-    let signed: Vec<(_, Prepared)> = (0..count).map(sign).collect();
+    let batches = (0..count).step_by(batch as usize);
+    let signed = batches.map(|first| (first..first + batch).map(sign).collect::<Vec<_>>());
+    let signed: Vec<Vec<(_, Prepared)>> = signed.collect();
     let begin = Instant::now();
-    for writes in signed.chunks(batch as usize) {
-        let outcomes = store.write(writes.to_vec(), now)?;
+    for writes in signed {
+        let outcomes = store.write(writes, now)?;
         if !outcomes.iter().all(|outcome| matches!(outcome, Outcome::Taken(_))) {
             return Err("a record was not taken".into());
         }

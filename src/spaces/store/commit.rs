@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
-use super::{Entry, Kept, Owner, Store, forgotten, rows, schema, sum_up};
+use super::{Entry, Kept, Owner, Store, forgotten, index, memtable::IndexEntry, rows, schema};
 use crate::{
     clock::Moment,
     ids::NodeId,
@@ -47,7 +47,7 @@ struct Delta {
     seq: u64,
     total: Amount,
     gone: Vec<(KeyHash, Digest)>,
-    come: Vec<(KeyHash, Digest)>,
+    come: Vec<IndexEntry>,
     usage: BTreeMap<NodeId, Amount>,
 }
 
@@ -85,17 +85,20 @@ impl Store {
         writes: Vec<(SpaceId, Prepared)>,
         now: Moment,
     ) -> Result<Vec<Outcome>, StoreError> {
+        self.flush_if_full()?;
         let Self { owner, database, scribe, spaces } = self;
         let mut deltas: BTreeMap<SpaceId, Delta> = BTreeMap::new();
         let (outcomes, deltas) = database.transact(Synced::Full, |tx| {
             let mut outcomes = Vec::with_capacity(writes.len());
+            let mut statements = Statements::new(tx)?;
             for (space, prepared) in writes {
                 let Some(kept) = spaces.get(&space) else {
                     outcomes.push(Outcome::Old);
                     continue;
                 };
                 let delta = deltas.entry(space).or_insert_with(|| Delta::of(kept));
-                let mut work = Work { tx, kept, delta, owner, scribe, now };
+                let statements = &mut statements;
+                let mut work = Work { tx, statements, kept, delta, owner, scribe, now };
                 outcomes.push(work.write(prepared)?);
             }
             for (space, delta) in &deltas {
@@ -167,11 +170,13 @@ impl Store {
         let mut delta = Delta::of(kept);
         let (n, delta) = self.database.transact(Synced::Normal, |tx| {
             let mut n = 0;
+            let mut statements = Statements::new(tx)?;
             for key in keys {
-                let present = find(tx, kept.row, key)?;
-                if let Some((rank, bytes)) = present {
-                    delta.leave(tx, kept.row, KeyHash::of(key), (rank, bytes))?;
-                    tx.prepare_cached(schema::DELETE_RECORD)?.execute(params![kept.row, key])?;
+                if let Some(there) = statements.find(&schema::place_of(kept.row, key))? {
+                    let hash = KeyHash::of(key);
+                    delta.leave(tx, kept.row, hash, there)?;
+                    tx.prepare_cached(schema::DELETE_RECORD)?.execute([there.id])?;
+                    tx.prepare_cached(schema::DELETE_INDEX)?.execute(params![kept.row, hash.0])?;
                     n += 1;
                 }
             }
@@ -194,22 +199,57 @@ impl Store {
         kept.total = delta.total;
         for (hash, digest) in delta.gone {
             kept.summary.remove(hash, digest);
+            kept.unflushed.remove(&hash);
         }
-        for (hash, digest) in delta.come {
-            kept.summary.add(hash, digest);
+        for entry in delta.come {
+            kept.summary.add(entry.hash, entry.digest);
+            kept.unflushed.put(entry);
         }
         if kept.summary.is_outgrown() {
             // If it fails, the coarser sums are as true, and it is tried again.
-            if let Ok((summary, _)) = sum_up(self.database.connection(), kept.row, drop) {
+            let connection = self.database.connection();
+            if let Ok((summary, _)) = index::sum_up(connection, kept.row, &kept.unflushed, drop) {
                 kept.summary = summary;
             }
         }
     }
 }
 
+/// The statements that each record of a batch needs.
+struct Statements<'tx> {
+    find: CachedStatement<'tx>,
+    insert: CachedStatement<'tx>,
+}
+
+impl<'tx> Statements<'tx> {
+    fn new(tx: &'tx Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            find: tx.prepare_cached(schema::SELECT_RANK)?,
+            insert: tx.prepare_cached(schema::INSERT_RECORD)?,
+        })
+    }
+
+    /// What there is at a place.
+    fn find(&mut self, place: &str) -> rusqlite::Result<Option<There>> {
+        self.find.query_row([place], |row| rows::there(row, schema::key_of(place).len())).optional()
+    }
+}
+
+/// What there is of a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct There {
+    /// The record's id.
+    pub(super) id: i64,
+    pub(super) rank: Rank,
+    /// What it counts for.
+    pub(super) bytes: u64,
+    pub(super) is_deletion: bool,
+}
+
 /// One transaction's work in one space.
-struct Work<'a> {
-    tx: &'a Connection,
+struct Work<'a, 'tx> {
+    tx: &'tx Connection,
+    statements: &'a mut Statements<'tx>,
     kept: &'a Kept,
     delta: &'a mut Delta,
     owner: &'a Owner,
@@ -217,94 +257,112 @@ struct Work<'a> {
     now: Moment,
 }
 
-impl Work<'_> {
+impl Work<'_, '_> {
     fn write(&mut self, Prepared { record, is_own }: Prepared) -> rusqlite::Result<Outcome> {
         let (mut record, mut rank) = match record {
             Ok(ranked) => ranked,
             Err(refusal) => return Ok(Outcome::Refused(refusal)),
         };
-        let present = find(self.tx, self.kept.row, &record.key)?;
+        let place = schema::place_of(self.kept.row, &record.key);
+        let bytes = record.size();
+        let mut it = Candidate { rank, is_deletion: record.value.is_none(), bytes, is_own };
+        // Most keys are new. That one is shows when it is inserted, which spares looking for it before.
+        if !it.is_deletion
+            && self.judge(it, None)? == Verdict::Take
+            && self.put(Put::New, &place, &record, rank)?
+        {
+            return self.taken(record, rank, None);
+        }
+        let there = self.statements.find(&place)?;
         if is_own {
-            if record.value.is_none() && present.is_none_or(|(_, size)| size.is_deletion) {
+            if it.is_deletion && there.is_none_or(|there| there.is_deletion) {
                 return Ok(Outcome::Old);
             }
-            if let Some((there, _)) = present.filter(|(there, _)| there.time >= record.time) {
+            if let Some(there) = there.filter(|there| there.rank.time >= record.time) {
                 // What is there came after this one got its time.
-                record = self.scribe.again(&self.kept.spec, &record, there.time);
+                record = self.scribe.again(&self.kept.spec, &record, there.rank.time);
                 rank = record.rank(&self.kept.spec.id());
+                it.rank = rank;
             }
         }
-        let candidate =
-            Candidate { rank, is_deletion: record.value.is_none(), bytes: record.size(), is_own };
-        match self.judge(candidate, present.map(|(rank, size)| (rank, size.bytes)))? {
+        match self.judge(it, there)? {
             Verdict::Old => Ok(Outcome::Old),
             Verdict::Refuse(refusal) => Ok(Outcome::Refused(refusal)),
             Verdict::Take => {
-                if !record.time.is_ahead(self.now) {
-                    self.scribe.seen(&record);
-                }
-                self.put(&record, candidate.rank, present)?;
-                Ok(Outcome::Taken(Taken { record, seq: self.delta.seq }))
+                self.put(Put::Instead, &place, &record, rank)?;
+                self.taken(record, rank, there)
             }
         }
     }
 
-    fn judge(
-        &mut self,
-        candidate: Candidate,
-        record: Option<(Rank, u64)>,
-    ) -> rusqlite::Result<Verdict> {
-        let writer = self.delta.usage(self.tx, self.kept.row, candidate.rank.writer)?;
+    fn judge(&mut self, it: Candidate, there: Option<There>) -> rusqlite::Result<Verdict> {
+        let writer = self.delta.usage(self.tx, self.kept.row, it.rank.writer)?;
+        let record = there.map(|there| (there.rank, there.bytes));
         let present = Present { record, space: self.delta.total, writer };
-        Ok(self.owner.rules.judge(&self.kept.spec, candidate, &present, self.now))
+        Ok(self.owner.rules.judge(&self.kept.spec, it, &present, self.now))
     }
 
+    /// Writes a record as the next change. Whether there was room for a new one at its place.
     fn put(
         &mut self,
+        how: Put,
+        place: &str,
         record: &Record,
         rank: Rank,
-        present: Option<(Rank, Size)>,
-    ) -> rusqlite::Result<()> {
-        let (row, hash) = (self.kept.row, KeyHash::of(&record.key));
-        if let Some(present) = present {
-            self.delta.leave(self.tx, row, hash, present)?;
-        }
-        self.delta.enter(self.tx, row, hash, (rank, record.size()))?;
+    ) -> rusqlite::Result<bool> {
+        let mut author = [0; 96];
         let author = match &record.author {
-            Author::Signed { key, signature } => [&key.as_bytes()[..], &signature[..]].concat(),
-            Author::Unproven(_) => Vec::new(),
+            Author::Signed { key, signature } => {
+                let (first, rest) = author.split_at_mut(32);
+                first.copy_from_slice(key.as_bytes());
+                rest.copy_from_slice(signature);
+                &author[..]
+            }
+            Author::Unproven(_) => &[],
         };
-        let mut put = self.tx.prepare_cached(schema::PUT_RECORD)?;
-        put.execute(params![
-            row,
-            &*record.key,
-            hash.0,
+        let row = params![
+            schema::id_of(self.kept.row, self.delta.seq + 1),
+            place,
             rank.time.bits().cast_signed(),
             rank.writer.as_u128().to_be_bytes(),
             rank.digest.0,
             record.value.is_none(),
-            schema::id_of(row, self.delta.seq),
             author,
             record.value.as_deref().unwrap_or_default(),
-        ])?;
-        Ok(())
+        ];
+        let written = match how {
+            Put::New => self.statements.insert.execute(row)?,
+            Put::Instead => self.tx.prepare_cached(schema::REPLACE_RECORD)?.execute(row)?,
+        };
+        Ok(written > 0)
+    }
+
+    /// A record was written.
+    fn taken(
+        &mut self,
+        record: Record,
+        rank: Rank,
+        there: Option<There>,
+    ) -> rusqlite::Result<Outcome> {
+        if !record.time.is_ahead(self.now) {
+            self.scribe.seen(&record);
+        }
+        let (row, hash) = (self.kept.row, KeyHash::of(&record.key));
+        if let Some(there) = there {
+            self.delta.leave(self.tx, row, hash, there)?;
+        }
+        self.delta.enter(self.tx, row, hash, &record, rank)?;
+        Ok(Outcome::Taken(Taken { record, seq: self.delta.seq }))
     }
 }
 
-/// What a record that is there counts for.
+/// How a record is written.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Size {
-    bytes: u64,
-    is_deletion: bool,
-}
-
-/// The rank of a key's record, and what it counts for.
-fn find(tx: &Connection, row: i64, key: &str) -> rusqlite::Result<Option<(Rank, Size)>> {
-    let mut select = tx.prepare_cached(schema::SELECT_RANK)?;
-    let found = select.query_row(params![row, key], rows::rank).optional()?;
-    Ok(found.map(|(rank, is_deletion, len)| {
-        (rank, Size { bytes: key.len() as u64 + len, is_deletion })
-    }))
+enum Put {
+    /// If there is none of its key.
+    New,
+    /// In the place of the one that there is, if there is one.
+    Instead,
 }
 
 impl Delta {
@@ -330,13 +388,13 @@ impl Delta {
         tx: &Connection,
         row: i64,
         hash: KeyHash,
-        (rank, size): (Rank, Size),
+        there: There,
     ) -> rusqlite::Result<()> {
-        let gone = Amount::one(size.bytes);
-        let usage = self.usage(tx, row, rank.writer)?.minus(gone);
-        self.usage.insert(rank.writer, usage);
+        let gone = Amount::one(there.bytes);
+        let usage = self.usage(tx, row, there.rank.writer)?.minus(gone);
+        self.usage.insert(there.rank.writer, usage);
         self.total = self.total.minus(gone);
-        self.gone.push((hash, rank.digest));
+        self.gone.push((hash, there.rank.digest));
         Ok(())
     }
 
@@ -345,19 +403,21 @@ impl Delta {
         tx: &Connection,
         row: i64,
         hash: KeyHash,
-        (rank, bytes): (Rank, u64),
+        record: &Record,
+        rank: Rank,
     ) -> rusqlite::Result<()> {
-        let come = Amount::one(bytes);
+        let come = Amount::one(record.size());
         let usage = self.usage(tx, row, rank.writer)?.plus(come);
         self.usage.insert(rank.writer, usage);
         self.total = self.total.plus(come);
-        self.come.push((hash, rank.digest));
         self.seq += 1;
+        let (id, Rank { time, digest, .. }) = (schema::id_of(row, self.seq), rank);
+        let is_deletion = record.value.is_none();
+        self.come.push(IndexEntry { hash, id, time, digest, is_deletion });
         Ok(())
     }
 
     fn save(&self, tx: &Connection, row: i64) -> rusqlite::Result<()> {
-        tx.prepare_cached(schema::SET_SEQ)?.execute(params![row, self.seq.cast_signed()])?;
         for (writer, amount) in &self.usage {
             let writer = writer.as_u128().to_be_bytes();
             let Amount { records, bytes } = *amount;

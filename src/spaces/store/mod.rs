@@ -6,10 +6,12 @@
 //! * **Nothing is deleted that could not be read**: a damaged file is renamed, as the node's own is
 //!   ([`Database`]).
 //! * **Memory does not grow with the records**: the sums of each space take at most 3 MiB, the page cache
-//!   [`CACHE_BYTES`].
+//!   [`CACHE_BYTES`], and what is not in the index yet less than 2 MiB.
 
 mod commit;
 mod forgotten;
+mod index;
+mod memtable;
 mod read;
 mod rows;
 mod schema;
@@ -21,6 +23,7 @@ use std::{collections::BTreeMap, path::Path};
 use rusqlite::{Connection, params};
 use thiserror::Error;
 
+use self::memtable::Memtable;
 pub(super) use self::read::MAX_PAGE;
 pub use self::{
     commit::{Outcome, Taken},
@@ -30,7 +33,6 @@ use super::{
     admission::{Amount, Rules, Standing, pack_ids},
     hlc::{Hlc, Ticker},
     name::{SpaceId, SpaceSpec},
-    record::{Digest, KeyHash},
     scribe::Scribe,
     summary::Summary,
 };
@@ -112,6 +114,8 @@ pub(super) struct Kept {
     forgotten: u64,
     total: Amount,
     summary: Summary,
+    /// What is not in the table of the index yet.
+    unflushed: Memtable,
 }
 
 /// What is known of a space without looking into it.
@@ -256,7 +260,8 @@ impl Store {
         let row = kept.row;
         if forget {
             self.database.transact(Synced::Full, |tx| {
-                schema::DELETE_ALL.iter().try_for_each(|sql| tx.execute(sql, [row]).map(drop))
+                tx.execute(schema::DELETE_RECORDS, [row, row + 1].map(schema::before))?;
+                schema::DELETE_THE_REST.iter().try_for_each(|sql| tx.execute(sql, [row]).map(drop))
             })?;
             self.spaces.remove(id);
             return Ok(true);
@@ -297,16 +302,16 @@ impl Store {
     /// Nothing was forgotten, and why.
     pub fn sweep(&mut self, now: Moment) -> Result<usize, StoreError> {
         let before = Hlc::at(now - self.owner.rules.keep_deletions).bits().cast_signed();
-        let ids: Vec<SpaceId> = self.spaces.keys().copied().collect();
+        let over = self.read(|tx| {
+            let mut select = tx.prepare_cached(schema::SELECT_OVER)?;
+            let rows = select.query_map([before, SWEEP], rows::placed)?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        let spaces: Vec<_> = self.spaces.iter().map(|(id, kept)| (*id, kept.row)).collect();
         let mut swept = 0;
-        for id in ids {
-            let Some(row) = self.spaces.get(&id).map(|kept| kept.row) else { continue };
-            let over = self.read(|tx| {
-                let mut select = tx.prepare_cached(schema::SELECT_OVER)?;
-                let rows = select.query_map(params![row, before, SWEEP], |row| row.get(0))?;
-                rows.collect::<rusqlite::Result<Vec<String>>>()
-            })?;
-            swept += self.forget_keys(&id, &over)?;
+        for (id, row) in spaces {
+            let keys = over.iter().filter(|(of, _)| *of == row).map(|(_, key)| key.clone());
+            swept += self.forget_keys(&id, &keys.collect::<Vec<_>>())?;
         }
         Ok(swept)
     }
@@ -338,6 +343,7 @@ impl Kept {
             forgotten: 0,
             total: Amount::default(),
             summary: Summary::default(),
+            unflushed: Memtable::default(),
         }
     }
 
@@ -362,8 +368,13 @@ fn load(
     let mut spaces = BTreeMap::new();
     let mut select = connection.prepare(schema::SELECT_SPACES)?;
     let found = select.query_map([], rows::space)?.collect::<rusqlite::Result<Vec<_>>>()?;
-    for mut kept in found.into_iter().flatten() {
-        let (summary, total) = sum_up(connection, kept.row, |time| {
+    for (mut kept, flushed) in found.into_iter().flatten() {
+        kept.unflushed = index::unflushed(connection, kept.row, flushed)?;
+        let range = [kept.row, kept.row + 1].map(schema::before);
+        let last: Option<i64> =
+            connection.query_row(schema::SELECT_LAST, range, |row| row.get(0))?;
+        kept.seq = kept.forgotten.max(last.map_or(0, schema::seq_of));
+        let (summary, total) = index::sum_up(connection, kept.row, &kept.unflushed, |time| {
             // Written while the machine's clock was wrong: it must not carry along what is written now.
             if !time.is_ahead(now) {
                 ticker.seen(time);
@@ -373,23 +384,6 @@ fn load(
         spaces.insert(kept.spec.id(), kept);
     }
     Ok((spaces, ticker))
-}
-
-/// The sums of a space's records and what they count for. Their times are told.
-fn sum_up(
-    connection: &Connection,
-    row: i64,
-    mut seen: impl FnMut(Hlc),
-) -> rusqlite::Result<(Summary, Amount)> {
-    let total = connection.query_row(schema::SELECT_COUNT, [row], |row| rows::amount(row, 0))?;
-    let mut summary = Summary::for_count(u32::try_from(total.records).unwrap_or(u32::MAX));
-    let mut select = connection.prepare_cached(schema::SELECT_SUMS)?;
-    let mut found = select.query([row])?;
-    while let Some(row) = found.next()? {
-        summary.add(KeyHash(row.get(0)?), Digest(row.get(1)?));
-        seen(Hlc::from_bits(row.get::<_, i64>(2)?.cast_unsigned()));
-    }
-    Ok((summary, total))
 }
 
 /// As the file has moments.

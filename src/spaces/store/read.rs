@@ -82,13 +82,11 @@ impl Store {
     /// It could not be read.
     pub fn get(&self, space: &SpaceId, key: &str) -> Result<Option<Entry>, StoreError> {
         let Some(kept) = self.spaces.get(space) else { return Ok(None) };
-        let found = self.read(|tx| {
+        let place = schema::place_of(kept.row, key);
+        self.read(|tx| {
             let mut select = tx.prepare_cached(schema::SELECT_VALUE)?;
-            select
-                .query_row(params![kept.row, key], |row| rows::entry(row, key.into(), false))
-                .optional()
-        })?;
-        Ok(found)
+            select.query_row([place], |row| rows::entry(row, key.into(), false)).optional()
+        })
     }
 
     /// The entries whose keys begin with a prefix, by key (in the order of its bytes), behind a key.
@@ -116,10 +114,11 @@ impl Store {
     ) -> Result<Page, StoreError> {
         let Some(kept) = self.spaces.get(space) else { return Ok(Page::default()) };
         let limit = usize::try_from(most.records).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
-        let from = after.map_or(prefix, |after| prefix.max(after));
+        let from = schema::place_of(kept.row, after.map_or(prefix, |after| prefix.max(after)));
         self.read(|tx| {
             let mut select = tx.prepare_cached(schema::SELECT_PAGE)?;
-            let mut found = select.query(params![kept.row, from, rows_for(limit)])?;
+            let behind = schema::behind(kept.row);
+            let mut found = select.query(params![from, behind, rows_for(limit)])?;
             let mut page = Page::default();
             let mut bytes = 0;
             while let Some(row) = found.next()? {
@@ -150,8 +149,8 @@ impl Store {
         let limit = limit.clamp(1, MAX_PAGE);
         self.read(|tx| {
             let mut select = tx.prepare_cached(schema::SELECT_CHANGES)?;
-            let (first, last) = (schema::id_of(kept.row, since), schema::id_of(kept.row, u64::MAX));
-            let mut found = select.query(params![first, last, rows_for(limit)])?;
+            let (since_id, behind) = (schema::id_of(kept.row, since), schema::before(kept.row + 1));
+            let mut found = select.query(params![since_id, behind, rows_for(limit)])?;
             let mut page = Page { missed: since > 0 && since < kept.forgotten, ..Page::default() };
             let mut bytes = 0;
             while let Some(row) = found.next()? {
@@ -192,17 +191,9 @@ impl Store {
             return Ok(known);
         }
         // A range that the summary does not divide holds few records.
-        let (first, last) = node.bounds();
-        self.read(|tx| {
-            let mut select = tx.prepare_cached(schema::SELECT_ITEMS)?;
-            let limit = i64::try_from(*room).unwrap_or(i64::MAX);
-            let found = select.query_map(params![kept.row, first.0, last.0, limit], |row| {
-                Ok((KeyHash(row.get(0)?), Digest(row.get(2)?)))
-            })?;
-            let records = found.collect::<rusqlite::Result<Vec<_>>>()?;
-            *room -= records.len();
-            Ok(sums_of_parts(node, records.into_iter()))
-        })
+        let entries = self.indexed(kept, node.bounds(), *room)?;
+        *room -= entries.len();
+        Ok(sums_of_parts(node, entries.iter().map(|entry| (entry.hash, entry.digest))))
     }
 
     /// What is in ranges, for as many of them as there is room for in one answer, to somebody who has drawn
@@ -226,17 +217,9 @@ impl Store {
             if room == 0 {
                 break;
             }
-            let (first, last) = (range.from, range.last());
-            let items = self.read(|tx| {
-                let mut select = tx.prepare_cached(schema::SELECT_ITEMS)?;
-                let limit = i64::try_from(room + 1).unwrap_or(i64::MAX);
-                let found = select.query_map(params![kept.row, first.0, last.0, limit], |row| {
-                    rows::item(row, drawn)
-                })?;
-                found.collect::<rusqlite::Result<Vec<_>>>()
-            })?;
-            let is_whole = items.len() <= room;
-            let items: Vec<_> = items.into_iter().take(room).collect();
+            let entries = self.indexed(kept, (range.from, range.last()), room + 1)?;
+            let is_whole = entries.len() <= room;
+            let items: Vec<_> = entries.iter().take(room).map(|it| it.as_item(drawn)).collect();
             room -= items.len();
             listings.push(Listing { items, is_whole });
         }
@@ -268,9 +251,10 @@ impl Store {
 
     fn is_own(&self, space: &SpaceId, hash: KeyHash) -> Result<bool, StoreError> {
         let Some(kept) = self.spaces.get(space) else { return Ok(false) };
+        let Some(entry) = self.indexed_one(kept, hash)? else { return Ok(false) };
         let writer: Option<[u8; 16]> = self.read(|tx| {
             let mut select = tx.prepare_cached(schema::SELECT_WRITER)?;
-            select.query_row(params![kept.row, hash.0], |row| row.get(0)).optional()
+            select.query_row([entry.id], |row| row.get(0)).optional()
         })?;
         Ok(writer == Some(self.owner.id.as_u128().to_be_bytes()))
     }
@@ -345,24 +329,7 @@ impl Store {
         drawn: u32,
     ) -> Result<Option<Item>, StoreError> {
         let Some(kept) = self.spaces.get(space) else { return Ok(None) };
-        self.read(|tx| {
-            let mut select = tx.prepare_cached(schema::SELECT_ITEMS)?;
-            let one = params![kept.row, hash.0, hash.0, 1];
-            select.query_row(one, |row| rows::item(row, drawn)).optional()
-        })
-    }
-
-    /// The record whose key has this hash, and the number of its change.
-    pub(super) fn by_hash(
-        &self,
-        space: &SpaceId,
-        hash: &KeyHash,
-    ) -> Result<Option<(Record, u64)>, StoreError> {
-        let Some(kept) = self.spaces.get(space) else { return Ok(None) };
-        self.read(|tx| {
-            let mut select = tx.prepare_cached(schema::SELECT_BY_HASH)?;
-            select.query_row(params![kept.row, hash.0], rows::record).optional()
-        })
+        Ok(self.indexed_one(kept, hash)?.map(|entry| entry.as_item(drawn)))
     }
 }
 

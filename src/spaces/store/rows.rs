@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rusqlite::{Row, types::Type};
-use sha2::{Digest as _, Sha256};
 
-use super::{Entry, Kept, schema};
+use super::{Entry, Kept, commit::There, memtable::IndexEntry, schema};
 use crate::{
     clock::Moment,
     identity::PublicKey,
@@ -16,25 +15,23 @@ use crate::{
         admission::{Amount, unpack_ids},
         hlc::Hlc,
         name::SpaceSpec,
-        reconcile::Item,
         record::{Author, Digest, KeyHash, Rank, Record},
     },
 };
 
-/// A space, without its sums; nothing if it cannot be one.
-pub(super) fn space(row: &Row<'_>) -> rusqlite::Result<Option<Kept>> {
+/// A space without what is known from its records, and up to which change the table of the index goes;
+/// nothing if it cannot be one.
+pub(super) fn space(row: &Row<'_>) -> rusqlite::Result<Option<(Kept, u64)>> {
+    let id: i64 = row.get(0)?;
     let (name, writers): (String, Vec<u8>) = (row.get(1)?, row.get(2)?);
     let spec = unpack_ids(&writers).and_then(|ids| SpaceSpec::with_writers(&name, ids).ok());
-    let Some(spec) = spec else { return Ok(None) };
+    let Some(spec) = spec.filter(|_| schema::is_space(id)) else { return Ok(None) };
     let in_step: Option<i64> = row.get(4)?;
     let in_step = in_step.map(|ms| Moment::after(Duration::from_millis(ms.max(0).cast_unsigned())));
-    Ok(Some(Kept {
-        is_joined: row.get(3)?,
-        in_step,
-        seq: row.get::<_, i64>(5)?.max(0).cast_unsigned(),
-        forgotten: row.get::<_, i64>(6)?.max(0).cast_unsigned(),
-        ..Kept::new(row.get(0)?, spec)
-    }))
+    let [forgotten, flushed] =
+        [row.get::<_, i64>(5)?, row.get(6)?].map(|n| n.max(0).cast_unsigned());
+    let kept = Kept { is_joined: row.get(3)?, in_step, forgotten, ..Kept::new(id, spec) };
+    Ok(Some((kept, flushed)))
 }
 
 /// Records and bytes, in two columns.
@@ -43,19 +40,41 @@ pub(super) fn amount(row: &Row<'_>, at: usize) -> rusqlite::Result<Amount> {
     Ok(Amount { records: number(at)?, bytes: number(at + 1)? })
 }
 
-/// The rank of a record, whether it is a deletion, and how long its value is.
-pub(super) fn rank(row: &Row<'_>) -> rusqlite::Result<(Rank, bool, u64)> {
+/// A space's number, and a key of it.
+pub(super) fn placed(row: &Row<'_>) -> rusqlite::Result<(i64, String)> {
+    let key = schema::key_of(row.get_ref(1)?.as_str()?).to_owned();
+    Ok((schema::space_of(row.get(0)?), key))
+}
+
+/// What there is of a key that has this length.
+pub(super) fn there(row: &Row<'_>, key: usize) -> rusqlite::Result<There> {
     let rank = Rank {
         time: time(row, 0)?,
         writer: NodeId::from_u128(u128::from_be_bytes(row.get(1)?)),
         digest: Digest(row.get(2)?),
     };
-    Ok((rank, row.get(3)?, row.get::<_, i64>(4)?.max(0).cast_unsigned()))
+    let bytes = key as u64 + row.get::<_, i64>(4)?.max(0).cast_unsigned();
+    Ok(There { id: row.get(5)?, rank, bytes, is_deletion: row.get(3)? })
+}
+
+/// What the table of the index says of a record.
+pub(super) fn indexed(row: &Row<'_>) -> rusqlite::Result<IndexEntry> {
+    entry_of(KeyHash(row.get(0)?), row)
+}
+
+/// What it would say, of a record that it has not.
+pub(super) fn unindexed(row: &Row<'_>) -> rusqlite::Result<IndexEntry> {
+    entry_of(KeyHash::of(schema::key_of(row.get_ref(0)?.as_str()?)), row)
+}
+
+fn entry_of(hash: KeyHash, row: &Row<'_>) -> rusqlite::Result<IndexEntry> {
+    let (time, digest) = (time(row, 2)?, Digest(row.get(3)?));
+    Ok(IndexEntry { hash, id: row.get(1)?, time, digest, is_deletion: row.get(4)? })
 }
 
 /// A record, and the number of its change.
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<(Record, u64)> {
-    let key: String = row.get(0)?;
+    let key = schema::key_of(row.get_ref(0)?.as_str()?).into();
     let is_deletion: bool = row.get(2)?;
     let value = if is_deletion { None } else { Some(Bytes::from(row.get::<_, Vec<u8>>(1)?)) };
     let writer: [u8; 16] = row.get(4)?;
@@ -70,7 +89,7 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<(Record, u64)> {
         })?;
         Author::Signed { key: PublicKey::from_bytes(key), signature }
     };
-    let record = Record { key: key.into(), value, time: time(row, 3)?, author };
+    let record = Record { key, value, time: time(row, 3)?, author };
     Ok((record, schema::seq_of(row.get(6)?)))
 }
 
@@ -86,26 +105,7 @@ pub(super) fn entry(row: &Row<'_>, key: Box<str>, is_deletion: bool) -> rusqlite
 
 /// The same from a row that has these two.
 pub(super) fn keyed_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    entry(row, row.get::<_, String>(4)?.into(), row.get(5)?)
-}
-
-/// A record as it is listed to somebody who has drawn this number.
-pub(super) fn item(row: &Row<'_>, drawn: u32) -> rusqlite::Result<Item> {
-    let digest: [u8; 32] = row.get(2)?;
-    Ok(Item {
-        hash: KeyHash(row.get(0)?),
-        time: time(row, 1)?,
-        tie: tie(&Digest(digest), drawn),
-        is_deletion: row.get(3)?,
-    })
-}
-
-/// What an item has of a digest.
-fn tie(digest: &Digest, drawn: u32) -> [u8; 4] {
-    let hash: [u8; 32] =
-        Sha256::new().chain_update(drawn.to_be_bytes()).chain_update(digest.0).finalize().into();
-    let (first, _) = hash.split_first_chunk().unwrap_or((&[0; 4], &[]));
-    *first
+    entry(row, schema::key_of(row.get_ref(4)?.as_str()?).into(), row.get(5)?)
 }
 
 fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Hlc> {

@@ -1,5 +1,6 @@
 //! The tables, and the statements on them.
 
+use super::MAX_SPACES;
 use crate::store::database::Layout;
 
 /// The file of the spaces. Its application id reads "pees": peerage's spaces.
@@ -15,7 +16,11 @@ pub(super) const fn layout(max_bytes: u64) -> Layout {
 /// Times of records are their 64 bits; those that would be negative here are too far ahead to be taken.
 /// Moments are milliseconds since the Unix epoch. `author` is key and signature, or nothing. A record's `id`
 /// is its space's, and the number of its change ([`id_of`]): so the records lie in the order in which they
-/// changed, and a later change is at the end.
+/// changed, and a later change is at the end. Its `place` is its space and its key in one text ([`place_of`]),
+/// since `SQLite` compares a single text faster than two columns.
+///
+/// `by_hash` is the index by key hash, of changes up to `flushed`; later ones are in memory
+/// ([`Memtable`](super::memtable::Memtable)), and go before what it says of the same hash.
 const MIGRATIONS: &[&str] = &["
     CREATE TABLE space (
         id INTEGER PRIMARY KEY,
@@ -23,14 +28,12 @@ const MIGRATIONS: &[&str] = &["
         writers BLOB NOT NULL,
         joined INTEGER NOT NULL,
         in_step INTEGER,
-        seq INTEGER NOT NULL,
-        forgotten INTEGER NOT NULL
+        forgotten INTEGER NOT NULL,
+        flushed INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE record (
         id INTEGER PRIMARY KEY,
-        space INTEGER NOT NULL,
-        key TEXT NOT NULL,
-        hash BLOB NOT NULL,
+        place TEXT NOT NULL,
         time INTEGER NOT NULL,
         writer BLOB NOT NULL,
         digest BLOB NOT NULL,
@@ -38,9 +41,17 @@ const MIGRATIONS: &[&str] = &["
         author BLOB NOT NULL,
         value BLOB NOT NULL
     ) STRICT;
-    CREATE UNIQUE INDEX record_by_key ON record (space, key);
-    CREATE INDEX record_by_hash ON record (space, hash, time, digest, deleted);
-    CREATE INDEX deletion ON record (space, time) WHERE deleted = 1;
+    CREATE UNIQUE INDEX record_by_place ON record (place);
+    CREATE INDEX deletion ON record (time) WHERE deleted = 1;
+    CREATE TABLE by_hash (
+        space INTEGER NOT NULL,
+        hash BLOB NOT NULL,
+        id INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        deleted INTEGER NOT NULL,
+        PRIMARY KEY (space, hash)
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE usage (
         space INTEGER NOT NULL,
         writer BLOB NOT NULL,
@@ -64,18 +75,58 @@ pub(super) const fn seq_of(id: i64) -> u64 {
     id.cast_unsigned() & ((1 << SEQ_BITS) - 1)
 }
 
+/// The space of a record.
+pub(super) const fn space_of(id: i64) -> i64 {
+    id >> SEQ_BITS
+}
+
+/// Whether this can be the number of a space.
+pub(super) fn is_space(n: i64) -> bool {
+    (1..=MAX_SPACES as i64).contains(&n)
+}
+
+/// Before all records of a space; those of the next one are behind it.
+pub(super) const fn before(space: i64) -> i64 {
+    id_of(space, 0)
+}
+
+/// What stands before the keys of a space: one printable character for each of the spaces that there may be.
+fn mark(space: i64) -> char {
+    // From "!" on.
+    u8::try_from(space).map_or(char::MAX, |n| char::from(b' '.saturating_add(n)))
+}
+
+/// The place of a space's key among all records.
+pub(super) fn place_of(space: i64, key: &str) -> String {
+    let mut place = String::with_capacity(1 + key.len());
+    place.push(mark(space));
+    place.push_str(key);
+    place
+}
+
+/// Behind all places of a space.
+pub(super) fn behind(space: i64) -> String {
+    place_of(space + 1, "")
+}
+
+/// The key at a place.
+pub(super) fn key_of(place: &str) -> &str {
+    let mut rest = place.chars();
+    rest.next();
+    rest.as_str()
+}
+
 pub(super) const SELECT_SPACES: &str =
-    "SELECT id, name, writers, joined, in_step, seq, forgotten FROM space ORDER BY id";
-pub(super) const INSERT_SPACE: &str =
-    "INSERT INTO space (id, name, writers, joined, seq, forgotten) VALUES (?4, ?1, ?2, 1, ?3, ?3)";
+    "SELECT id, name, writers, joined, in_step, forgotten, flushed FROM space ORDER BY id";
+pub(super) const INSERT_SPACE: &str = "INSERT INTO space \
+    (id, name, writers, joined, forgotten, flushed) VALUES (?4, ?1, ?2, 1, ?3, ?3)";
 pub(super) const SET_JOINED: &str = "UPDATE space SET joined = ?2 WHERE id = ?1";
 pub(super) const SET_IN_STEP: &str = "UPDATE space SET in_step = ?2 WHERE id = ?1";
-pub(super) const SET_SEQ: &str = "UPDATE space SET seq = ?2 WHERE id = ?1";
+pub(super) const SET_FLUSHED: &str = "UPDATE space SET flushed = ?2 WHERE id = ?1";
 pub(super) const SET_FORGOTTEN: &str =
     "UPDATE space SET forgotten = max(forgotten, ?2) WHERE id = ?1";
+pub(super) const SELECT_LAST: &str = "SELECT max(id) FROM record WHERE id > ?1 AND id < ?2";
 
-pub(super) const SELECT_SUMS: &str =
-    "SELECT hash, digest, time FROM record INDEXED BY record_by_hash WHERE space = ?1";
 pub(super) const SELECT_COUNT: &str =
     "SELECT coalesce(sum(records), 0), coalesce(sum(bytes), 0) FROM usage WHERE space = ?1";
 pub(super) const SELECT_USAGE: &str =
@@ -84,31 +135,42 @@ pub(super) const PUT_USAGE: &str = "INSERT INTO usage (space, writer, records, b
     VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET records = ?3, bytes = ?4";
 pub(super) const DELETE_USAGE: &str = "DELETE FROM usage WHERE space = ?1 AND writer = ?2";
 
-pub(super) const SELECT_RANK: &str = "SELECT time, writer, digest, deleted, length(value) \
-    FROM record WHERE space = ?1 AND key = ?2";
-pub(super) const PUT_RECORD: &str = "INSERT OR REPLACE INTO record \
-    (space, key, hash, time, writer, digest, deleted, id, author, value) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-pub(super) const DELETE_RECORD: &str = "DELETE FROM record WHERE space = ?1 AND key = ?2";
+pub(super) const SELECT_RANK: &str =
+    "SELECT time, writer, digest, deleted, length(value), id FROM record WHERE place = ?1";
+pub(super) const INSERT_RECORD: &str = "INSERT OR IGNORE INTO record \
+    (id, place, time, writer, digest, deleted, author, value) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+pub(super) const REPLACE_RECORD: &str = "INSERT OR REPLACE INTO record \
+    (id, place, time, writer, digest, deleted, author, value) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+pub(super) const DELETE_RECORD: &str = "DELETE FROM record WHERE id = ?1";
 
 pub(super) const SELECT_VALUE: &str =
-    "SELECT value, time, writer, id FROM record WHERE space = ?1 AND key = ?2 AND deleted = 0";
-pub(super) const SELECT_BY_HASH: &str = "SELECT key, value, deleted, time, writer, author, id \
-    FROM record INDEXED BY record_by_hash WHERE space = ?1 AND hash = ?2";
-pub(super) const SELECT_PAGE: &str = "SELECT value, time, writer, id, key, deleted \
-    FROM record INDEXED BY record_by_key WHERE space = ?1 AND key >= ?2 AND deleted = 0 \
-    ORDER BY key LIMIT ?3";
-pub(super) const SELECT_CHANGES: &str = "SELECT value, time, writer, id, key, deleted \
-    FROM record WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3";
-pub(super) const SELECT_ITEMS: &str = "SELECT hash, time, digest, deleted \
-    FROM record INDEXED BY record_by_hash WHERE space = ?1 AND hash >= ?2 AND hash <= ?3 \
-    ORDER BY hash LIMIT ?4";
-pub(super) const SELECT_WRITER: &str = "SELECT writer FROM record INDEXED BY record_by_hash \
-    WHERE space = ?1 AND hash = ?2";
-pub(super) const SELECT_OVER: &str = "SELECT key FROM record INDEXED BY deletion \
-    WHERE space = ?1 AND deleted = 1 AND time < ?2 LIMIT ?3";
-pub(super) const DELETE_ALL: [&str; 3] = [
-    "DELETE FROM record WHERE space = ?1",
+    "SELECT value, time, writer, id FROM record WHERE place = ?1 AND deleted = 0";
+pub(super) const SELECT_RECORD: &str =
+    "SELECT place, value, deleted, time, writer, author, id FROM record WHERE id = ?1";
+pub(super) const SELECT_WRITER: &str = "SELECT writer FROM record WHERE id = ?1";
+pub(super) const SELECT_PAGE: &str = "SELECT value, time, writer, id, place, deleted \
+    FROM record INDEXED BY record_by_place WHERE place >= ?1 AND place < ?2 AND deleted = 0 \
+    ORDER BY place LIMIT ?3";
+pub(super) const SELECT_CHANGES: &str = "SELECT value, time, writer, id, place, deleted \
+    FROM record WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
+pub(super) const SELECT_OVER: &str = "SELECT id, place FROM record INDEXED BY deletion \
+    WHERE deleted = 1 AND time < ?1 LIMIT ?2";
+
+pub(super) const SELECT_SUMS: &str =
+    "SELECT hash, id, time, digest, deleted FROM by_hash WHERE space = ?1";
+pub(super) const SELECT_RANGE: &str = "SELECT hash, id, time, digest, deleted FROM by_hash \
+    WHERE space = ?1 AND hash >= ?2 AND hash <= ?3 ORDER BY hash LIMIT ?4";
+pub(super) const SELECT_UNFLUSHED: &str =
+    "SELECT place, id, time, digest, deleted FROM record WHERE id > ?1 AND id < ?2";
+pub(super) const PUT_INDEX: &str = "INSERT OR REPLACE INTO by_hash \
+    (space, hash, id, time, digest, deleted) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+pub(super) const DELETE_INDEX: &str = "DELETE FROM by_hash WHERE space = ?1 AND hash = ?2";
+
+pub(super) const DELETE_RECORDS: &str = "DELETE FROM record WHERE id > ?1 AND id < ?2";
+pub(super) const DELETE_THE_REST: [&str; 3] = [
+    "DELETE FROM by_hash WHERE space = ?1",
     "DELETE FROM usage WHERE space = ?1",
     "DELETE FROM space WHERE id = ?1",
 ];

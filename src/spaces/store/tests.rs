@@ -3,12 +3,19 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
 use super::*;
-use crate::spaces::{admission::Refusal, record::Record, scribe::Write};
+use crate::spaces::{
+    admission::Refusal,
+    reconcile::Range,
+    record::{KeyHash, Record},
+    scribe::Write,
+    summary::Node,
+};
 
 fn now() -> Moment {
     Moment::after(Duration::from_secs(1_700_000_000))
@@ -297,10 +304,94 @@ fn the_sums_know_how_deep_they_go() {
     let kept = store.spaces.get(&id()).unwrap();
     assert_eq!(kept.summary.depth(), 3);
     // Ranges below are summed up from the records, and say the same.
-    let deep = crate::spaces::summary::Node::new(3, 0x123).unwrap();
+    let deep = Node::new(3, 0x123).unwrap();
     let parts = store.sums(&id(), &[deep]).unwrap().remove(0);
     let count: u32 = parts.iter().map(crate::spaces::summary::Sum::count).sum();
     assert_eq!(count, kept.summary.get(deep).unwrap().count());
+}
+
+/// What other nodes find by hash is what is there, wherever its index entries are.
+fn check_index(store: &Store) {
+    let all = store.changes(&id(), 0, 1000).unwrap();
+    let mut found: Vec<_> = all.entries.iter().map(|entry| KeyHash::of(&entry.key)).collect();
+    found.sort_unstable();
+    let listed = store.items(&id(), &[Range::whole(Node::ROOT)], 7).unwrap().remove(0);
+    assert_eq!(listed.items.iter().map(|item| item.hash).collect::<Vec<_>>(), found);
+    for entry in &all.entries {
+        let hash = KeyHash::of(&entry.key);
+        let item = store.item(&id(), hash, 7).unwrap().unwrap();
+        assert_eq!((item.time, item.is_deletion), (entry.time, entry.value.is_none()));
+        let (record, seq) = store.by_hash(&id(), &hash).unwrap().unwrap();
+        assert_eq!(Entry::from((record, seq)), *entry);
+    }
+    assert_eq!(store.space(&id()).unwrap().holds.records, found.len() as u64);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Keys, and whether they are set.
+    Write(Vec<(u8, bool)>),
+    Forget(u8),
+    Flush,
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => proptest::collection::vec((0u8..12, proptest::bool::weighted(0.8)), 1..6).prop_map(Step::Write),
+        2 => (0u8..12).prop_map(Step::Forget),
+        2 => Just(Step::Flush),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn the_index_is_that_of_the_records_whenever_it_is_flushed(
+        steps in proptest::collection::vec(step(), 1..40),
+    ) {
+        let (_dir, path) = place();
+        let mut store = open(&path);
+        for step in steps {
+            match step {
+                Step::Write(some) => {
+                    let value = |is_set| if is_set { Some("x") } else { None };
+                    let writes = some.iter().map(|(n, is_set)| own(&n.to_string(), value(*is_set)));
+                    store.commit(writes.collect(), now()).unwrap();
+                }
+                Step::Forget(n) => {
+                    store.forget_keys(&id(), &[n.to_string()]).unwrap();
+                }
+                Step::Flush => store.flush().unwrap(),
+                Step::Reopen => {
+                    let before = store.space(&id()).unwrap();
+                    drop(store);
+                    store = open(&path);
+                    prop_assert_eq!(store.space(&id()).unwrap(), before);
+                }
+            }
+            check_index(&store);
+        }
+    }
+}
+
+#[test]
+fn index_entries_are_flushed_before_they_are_too_many() {
+    let mut store = Store::in_memory(Owner { key: None, ..owner(1) }).unwrap();
+    store.join(&spec(), now()).unwrap();
+    let plain = |n: usize| {
+        let writer = NodeId::from_u128(7);
+        (id(), Write::Plain { writer, key: n.to_string().into(), value: Some(Bytes::new()) })
+    };
+    for batch in 0..=index::MAX_UNFLUSHED / 1024 {
+        let some = (batch * 1024..(batch + 1) * 1024).map(plain);
+        store.commit(some.collect(), now()).unwrap();
+    }
+    let kept = store.spaces.get(&id()).unwrap();
+    assert_eq!(kept.unflushed.len(), 1024);
+    let item = |n: usize| store.item(&id(), KeyHash::of(&n.to_string()), 7).unwrap();
+    assert!(item(0).is_some() && item(index::MAX_UNFLUSHED).is_some());
 }
 
 #[test]
