@@ -71,6 +71,9 @@ fn run(cli: &Cli) -> Result<()> {
     if wanted("write") {
         plain::writes(cli.runs)?;
     }
+    if wanted("node") {
+        plain::node_rows(cli.runs)?;
+    }
     if wanted("read") {
         plain::reads(cli.records, cli.runs)?;
     }

@@ -50,15 +50,17 @@ pub(crate) fn writes(runs: usize) -> Result<()> {
             show(ratio, 2)
         );
     }
-    api_writes(&dir, runs)?;
-    signing()?;
     println!();
     Ok(())
 }
 
 /// The same through a node: so many tasks that each wait for their write.
-fn api_writes(dir: &TempDir, runs: usize) -> Result<()> {
-    for tasks in [16u32, 256] {
+pub(crate) fn node_rows(runs: usize) -> Result<()> {
+    let dir = TempDir::new()?;
+    println!(
+        "| writes/s, {runs} runs | node | rusqlite | node / rusqlite | limit |\n|---|---|---|---|---|"
+    );
+    for tasks in [1u32, 16, 256] {
         let (mut ours, mut plain, mut ratios, mut batches) = (vec![], vec![], vec![], vec![]);
         for n in 0..runs {
             let path = |name: &str| dir.path().join(format!("{name}-api-{tasks}-{n}.sqlite3"));
@@ -77,6 +79,8 @@ fn api_writes(dir: &TempDir, runs: usize) -> Result<()> {
             show(spread(ratios), 2)
         );
     }
+    signing()?;
+    println!();
     Ok(())
 }
 

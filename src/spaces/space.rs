@@ -17,6 +17,7 @@ use super::{
     store::{Entry, Outcome, Page, SpaceInfo, Taken},
     watch::Watch,
 };
+use crate::store::StoreError;
 
 /// What may be on its way to be written, in KiB: more waits.
 pub(super) const WRITE_ROOM: usize = 16 * 1024;
@@ -182,29 +183,18 @@ impl Space {
             .filter(|(_, line)| !line.trim().is_empty())
             .collect();
         for some in lines.chunks(IMPORT_BATCH) {
+            let (entries, failed) = entries_of(some);
+            let there = self.has(&entries).await?;
             let mut changed = BTreeMap::new();
-            let (mut writes, mut numbers, mut failed) = (Vec::new(), Vec::new(), None);
-            for (line, text) in some {
-                let (key, value) = match entry_of(text) {
-                    Ok(entry) => entry,
-                    Err(why) => {
-                        failed = Some(SpaceError::Line { line: *line, why });
-                        break;
-                    }
-                };
+            let (mut writes, mut numbers) = (Vec::new(), Vec::new());
+            for ((line, key, value), is_there) in entries.into_iter().zip(there) {
                 // The line before may say something else of the same key.
-                let is_there = match changed.get(&key) {
-                    Some(before) => *before == value,
-                    None => {
-                        self.get(&key).await?.and_then(|entry| entry.value) == Some(value.clone())
-                    }
-                };
-                if is_there {
+                if changed.get(&key).map_or(is_there, |before| *before == value) {
                     imported.unchanged += 1;
                     continue;
                 }
                 changed.insert(key.clone(), value.clone());
-                numbers.push(*line);
+                numbers.push(line);
                 writes.push(Write::Own { key: key.into(), value: Some(value) });
             }
             let outcomes = self.write_each(writes).await?;
@@ -217,6 +207,19 @@ impl Space {
             }
         }
         Ok(imported)
+    }
+
+    /// Which of these keys have these values already.
+    async fn has(&self, entries: &[(usize, String, Bytes)]) -> Result<Vec<bool>, SpaceError> {
+        let (id, entries) = (self.id, entries.to_vec());
+        let read = self.spaces.inner.keeper.call(move |store| {
+            let has = |(_, key, value): &(usize, String, Bytes)| {
+                let there = store.get(&id, key)?.and_then(|entry| entry.value);
+                Ok::<_, StoreError>(there.as_ref() == Some(value))
+            };
+            entries.iter().map(has).collect::<Result<Vec<bool>, _>>()
+        });
+        Ok(read.await??)
     }
 
     /// Writes together. None for what had nothing to do.
@@ -251,6 +254,18 @@ impl Space {
         self.spaces.inner.room.acquire_many(kib).await.or(Err(SpaceError::Stopped))
     }
 }
+/// The entries of numbered lines, as far as the first that is none; and what is wrong with that.
+fn entries_of(lines: &[(usize, &str)]) -> (Vec<(usize, String, Bytes)>, Option<SpaceError>) {
+    let mut entries = Vec::with_capacity(lines.len());
+    for (line, text) in lines {
+        match entry_of(text) {
+            Ok((key, value)) => entries.push((*line, key, value)),
+            Err(why) => return (entries, Some(SpaceError::Line { line: *line, why })),
+        }
+    }
+    (entries, None)
+}
+
 /// The key and the value of a line.
 fn entry_of(text: &str) -> Result<(String, Bytes), String> {
     let line: Line = serde_json::from_str(text).map_err(|error| error.to_string())?;

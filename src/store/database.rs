@@ -23,9 +23,10 @@ const LOCK_WAIT: Duration = Duration::from_millis(250);
 /// `SQLite`'s default, said so that [`Layout::max_bytes`] does not depend on it. Only a new file gets it.
 const PAGE_BYTES: u64 = 4096;
 
-/// The log is cut back to this size when it has been copied into the file (which `SQLite` does when
-/// it exceeds 1,000 pages, 4 MB).
-const LOG_BYTES: u64 = 1024 * 1024;
+/// The log is cut back to this size when it has been copied into the file (which `SQLite` does when it exceeds
+/// 1,000 pages, 4 MB) and has grown beyond it for once. It is well above what a log has as a rule: one that is
+/// written over again is synced faster than one that has to grow.
+const LOG_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What a file is to hold, and how large it may be.
 #[derive(Debug, Clone, Copy)]

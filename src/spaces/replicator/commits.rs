@@ -1,4 +1,5 @@
-//! What is to be written, in batches.
+//! What is to be written, in batches: what gathers while one is being committed is signed and verified
+//! meanwhile, on another thread, and committed next.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,6 +27,9 @@ pub(in crate::spaces) const MAX_BATCH: usize = 256;
 /// About the most bytes.
 const MAX_BATCH_BYTES: u64 = 4 << 20;
 
+/// So many are signed or verified at a time, so that the first of them do not wait for the last.
+const PREPARED_TOGETHER: usize = 32;
+
 type Answer = oneshot::Sender<Result<Vec<Outcome>, PutError>>;
 
 /// Something to be written, and who waits for it.
@@ -44,10 +48,25 @@ struct Waiting {
     answer: Option<Answer>,
 }
 
-/// A batch that is ready to be written.
+/// Some of the queue.
+struct Batch {
+    writes: Vec<(Arc<SpaceSpec>, Write)>,
+    waiting: Vec<Waiting>,
+    bytes: u64,
+}
+
+/// What is ready to be written.
+#[derive(Default)]
 pub(super) struct Ready {
     writes: Vec<(SpaceId, Prepared)>,
     waiting: Vec<Waiting>,
+    bytes: u64,
+}
+
+impl Ready {
+    const fn is_full(&self) -> bool {
+        self.writes.len() >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES
+    }
 }
 
 /// What was written, and what each space is like now.
@@ -56,18 +75,20 @@ type Committed = (Vec<Outcome>, BTreeMap<SpaceId, (u64, [u8; 8])>);
 impl Replicator {
     pub(super) fn enqueue(&mut self, queued: Queued, ctx: &mut Context<Self>) {
         self.queue.push_back(queued);
+        self.advance(ctx);
+    }
+
+    /// Goes on with what is to be written, wherever it can.
+    fn advance(&mut self, ctx: &mut Context<Self>) {
+        self.commit(ctx);
         self.prepare(ctx);
     }
 
-    /// Has what has gathered signed and verified, unless something is or waits to be written.
-    fn prepare(&mut self, ctx: &mut Context<Self>) {
-        if self.is_preparing || self.ready.is_some() || self.queue.is_empty() {
-            return;
-        }
-        self.is_preparing = true;
-        let (mut writes, mut waiting, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while writes.len() < MAX_BATCH
-            && bytes < MAX_BATCH_BYTES
+    /// The next of the queue, if there is anything.
+    fn take(&mut self) -> Option<Batch> {
+        let mut batch = Batch { writes: Vec::new(), waiting: Vec::new(), bytes: 0 };
+        while batch.writes.len() < PREPARED_TOGETHER
+            && batch.bytes < MAX_BATCH_BYTES
             && let Some(Queued { put, answer, .. }) = self.queue.pop_front()
         {
             let Put { space, writes: some, source } = put;
@@ -76,10 +97,20 @@ impl Replicator {
                 let _gone = answer.map(|answer| answer.send(Err(PutError::NoSuchSpace)));
                 continue;
             };
-            bytes += some.iter().map(Write::size).sum::<u64>();
-            waiting.push(Waiting { space, source, writes: some.len(), answer });
-            writes.extend(some.into_iter().map(|write| (member.spec.clone(), write)));
+            batch.bytes += some.iter().map(Write::size).sum::<u64>();
+            batch.waiting.push(Waiting { space, source, writes: some.len(), answer });
+            batch.writes.extend(some.into_iter().map(|write| (member.spec.clone(), write)));
         }
+        (!batch.waiting.is_empty()).then_some(batch)
+    }
+
+    /// Has the next of the queue signed and verified, unless enough is ready to be written.
+    fn prepare(&mut self, ctx: &mut Context<Self>) {
+        if self.is_preparing || self.ready.is_full() {
+            return;
+        }
+        let Some(Batch { writes, waiting, bytes }) = self.take() else { return };
+        self.is_preparing = true;
         let (scribe, now) = (self.scribe.clone(), self.now());
         let prepare =
             async move { scribe.call(move |scribe| prepare_all(scribe, writes, now)).await };
@@ -87,10 +118,12 @@ impl Replicator {
             replicator.is_preparing = false;
             // Without the scribe's thread nothing is written, and whoever waits hears that it stops.
             if let Ok(writes) = prepared {
-                replicator.ready = Some(Ready { writes, waiting });
+                let ready = &mut replicator.ready;
+                ready.writes.extend(writes);
+                ready.waiting.extend(waiting);
+                ready.bytes += bytes;
             }
-            replicator.commit(ctx);
-            replicator.prepare(ctx);
+            replicator.advance(ctx);
         }));
     }
 
@@ -99,21 +132,43 @@ impl Replicator {
         if self.is_committing {
             return;
         }
-        let Some(Ready { writes, waiting }) = self.ready.take() else { return };
+        let now = self.now();
+        let Ready { writes, waiting, .. } = std::mem::take(&mut self.ready);
+        if !waiting.is_empty() {
+            return self
+                .commit_by(ctx, waiting, writes.len(), move |store| write(store, writes, now));
+        }
+        // What is being prepared comes first.
+        if !self.is_preparing
+            && let Some(Batch { writes, waiting, .. }) = self.take()
+        {
+            // Where nothing else is to be done meanwhile, the way to another thread takes longer than signing.
+            self.commit_by(ctx, waiting, writes.len(), move |store| {
+                let writes = prepare_all(store.scribe(), writes, now);
+                write(store, writes, now)
+            });
+        }
+    }
+
+    fn commit_by(
+        &mut self,
+        ctx: &mut Context<Self>,
+        waiting: Vec<Waiting>,
+        writes: usize,
+        commit: impl FnOnce(&mut Store) -> Result<Committed, StoreError> + Send + 'static,
+    ) {
         self.is_committing = true;
         self.stats.commits += 1;
-        self.stats.writes += writes.len() as u64;
-        let (keeper, now) = (self.keeper.clone(), self.now());
-        let commit = async move { keeper.call(move |store| write(store, writes, now)).await };
+        self.stats.writes += writes as u64;
+        let keeper = self.keeper.clone();
+        let commit = async move { keeper.call(commit).await };
         ctx.spawn(wrap_future::<_, Self>(commit).map(move |committed, replicator, ctx| {
             replicator.is_committing = false;
+            // What is next is being committed while those who waited for this are told.
+            replicator.advance(ctx);
             replicator.committed(committed.ok(), waiting);
-            replicator.commit(ctx);
-            replicator.prepare(ctx);
             replicator.work(ctx);
         }));
-        // The next batch is prepared meanwhile.
-        self.prepare(ctx);
     }
 
     fn committed(

@@ -102,7 +102,7 @@ pub(super) struct Replicator {
     peers: BTreeMap<NodeId, (PeerHandle, bool, BTreeSet<SpaceId>)>,
     queue: VecDeque<Queued>,
     is_preparing: bool,
-    ready: Option<Ready>,
+    ready: Ready,
     is_committing: bool,
     /// Whose questions are being answered, and whether they are offers.
     answering: BTreeSet<(NodeId, bool)>,
@@ -182,7 +182,7 @@ impl Replicator {
             peers: BTreeMap::new(),
             queue: VecDeque::new(),
             is_preparing: false,
-            ready: None,
+            ready: Ready::default(),
             is_committing: false,
             answering: BTreeSet::new(),
             reading: Arc::new(Semaphore::new(MAX_READING)),
@@ -475,7 +475,7 @@ impl Handler<Stop> for Replicator {
             self.overlay.leave::<SpaceChange>(&member.topic, &ctx.address().recipient());
         }
         self.queue.clear();
-        self.ready = None;
+        self.ready = Ready::default();
         ctx.stop();
     }
 }
