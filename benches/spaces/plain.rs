@@ -26,32 +26,61 @@ const BATCHES: [u32; 3] = [1, 16, 256];
 /// About how long one run of writes may take, in records.
 const WRITES: u32 = 4096;
 
+/// The same for long runs, in which a store writes its index several times.
+const LONG: u32 = 65_536;
+
+/// Some records, of which so many at a time are written.
+#[derive(Clone, Copy)]
+struct Load {
+    count: u32,
+    batch: u32,
+    /// Whether the keys are in order, which is best for a table of keys.
+    in_order: bool,
+}
+
+impl Load {
+    /// The numbers of the records, batch by batch.
+    fn batches(self) -> impl Iterator<Item = impl Iterator<Item = u32>> {
+        let Self { count, batch, in_order } = self;
+        let number = move |n| if in_order { n } else { scattered(n, count) };
+        (0..count).step_by(batch as usize).map(move |first| (first..first + batch).map(number))
+    }
+}
+
 pub(crate) fn writes(runs: usize) -> Result<()> {
     let dir = TempDir::new()?;
     println!(
         "| writes/s, {runs} runs | store | rusqlite | store / rusqlite | limit |\n|---|---|---|---|---|"
     );
-    for batch in BATCHES {
+    let short = BATCHES.map(|batch| Load { count: WRITES.min(batch * 256), batch, in_order: true });
+    let long = [true, false].map(|in_order| Load { count: LONG, batch: 256, in_order });
+    for (row, load) in short.into_iter().chain(long).enumerate() {
         let (mut ours, mut plain, mut ratios) = (vec![], vec![], vec![]);
         for n in 0..runs {
-            let count = WRITES.min(batch * 256);
-            let path = |name: &str| dir.path().join(format!("{name}-{batch}-{n}.sqlite3"));
-            let a = store_writes(&path("ours"), count, batch)?;
-            let b = plain_writes(&path("plain"), count, batch)?;
+            let path = |name: &str| dir.path().join(format!("{name}-{row}-{n}.sqlite3"));
+            let a = store_writes(&path("ours"), load)?;
+            let b = plain_writes(&path("plain"), load)?;
             ours.push(a);
             plain.push(b);
             ratios.push(a / b);
         }
-        let (ours, plain, ratio) = (spread(ours), spread(plain), spread(ratios));
         println!(
-            "| batches of {batch}, signed beforehand | {} | {} | **{}** | 0.5 |",
-            show(ours, 0),
-            show(plain, 0),
-            show(ratio, 2)
+            "| {} records, batches of {}, keys in {}order | {} | {} | **{}** | 0.5 |",
+            load.count,
+            load.batch,
+            if load.in_order { "" } else { "no " },
+            show(spread(ours), 0),
+            show(spread(plain), 0),
+            show(spread(ratios), 2)
         );
     }
     println!();
     Ok(())
+}
+
+/// The same numbers in no order.
+fn scattered(n: u32, count: u32) -> u32 {
+    (u64::from(n) * 48_271 % u64::from(count)) as u32
 }
 
 /// The same through a node: so many tasks that each wait for their write.
@@ -65,7 +94,10 @@ pub(crate) fn node_rows(runs: usize) -> Result<()> {
         for n in 0..runs {
             let path = |name: &str| dir.path().join(format!("{name}-api-{tasks}-{n}.sqlite3"));
             let (a, batch) = node_writes(&path("ours"), tasks)?;
-            let b = plain_writes(&path("plain"), WRITES / batch * batch, batch)?;
+            let b = plain_writes(
+                &path("plain"),
+                Load { count: WRITES / batch * batch, batch, in_order: true },
+            )?;
             batches.push(f64::from(batch));
             ours.push(a);
             plain.push(b);
@@ -97,17 +129,16 @@ fn signing() -> Result<()> {
     Ok(())
 }
 
-fn store_writes(path: &Path, count: u32, batch: u32) -> Result<f64> {
+fn store_writes(path: &Path, load: Load) -> Result<f64> {
     let now = Clock::start().now();
     let (mut store, _) = Store::open(path, owner(1), now)?;
     store.join(&spec()?, now)?;
     let id = spec()?.id();
-    // A node signs on another thread, while the batch before is being written.
+    // A node signs on other threads, while the batch before is being written.
     let (scribe, spec): (Scribe, _) = (store.scribe().clone(), spec()?);
     let sign = |n| (id, scribe.prepare(&spec, own(id, n, 0).1, now));
-    let batches = (0..count).step_by(batch as usize);
-    let signed = batches.map(|first| (first..first + batch).map(sign).collect::<Vec<_>>());
-    let signed: Vec<Vec<(_, Prepared)>> = signed.collect();
+    let signed: Vec<Vec<(_, Prepared)>> =
+        load.batches().map(|batch| batch.map(sign).collect()).collect();
     let begin = Instant::now();
     for writes in signed {
         let outcomes = store.write(writes, now)?;
@@ -117,7 +148,7 @@ fn store_writes(path: &Path, count: u32, batch: u32) -> Result<f64> {
     }
     let secs = begin.elapsed().as_secs_f64();
     store.close()?;
-    Ok(f64::from(count) / secs)
+    Ok(f64::from(load.count) / secs)
 }
 
 /// Writes a second, and how many were committed together on average.
@@ -163,9 +194,9 @@ fn plain(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-fn put(connection: &mut Connection, first: u32, batch: u32) -> Result<()> {
+fn put(connection: &mut Connection, numbers: impl Iterator<Item = u32>) -> Result<()> {
     let tx = connection.transaction()?;
-    for n in first..first + batch {
+    for n in numbers {
         let mut put =
             tx.prepare_cached("INSERT OR REPLACE INTO kv (key, value) VALUES (?1, ?2)")?;
         put.execute(params![format!("key {n:08}"), &value(n, 0)[..]])?;
@@ -174,13 +205,13 @@ fn put(connection: &mut Connection, first: u32, batch: u32) -> Result<()> {
     Ok(())
 }
 
-fn plain_writes(path: &Path, count: u32, batch: u32) -> Result<f64> {
+fn plain_writes(path: &Path, load: Load) -> Result<f64> {
     let mut connection = plain(path)?;
     let begin = Instant::now();
-    for first in (0..count).step_by(batch as usize) {
-        put(&mut connection, first, batch)?;
+    for numbers in load.batches() {
+        put(&mut connection, numbers)?;
     }
-    Ok(f64::from(count) / begin.elapsed().as_secs_f64())
+    Ok(f64::from(load.count) / begin.elapsed().as_secs_f64())
 }
 
 pub(crate) fn reads(records: u32, runs: usize) -> Result<()> {
@@ -189,28 +220,32 @@ pub(crate) fn reads(records: u32, runs: usize) -> Result<()> {
     make(&ours, 1, records)?;
     let (store, _) = Store::open(&ours, owner(1), before(Clock::start().now()))?;
     let mut connection = plain(&theirs)?;
-    put(&mut connection, 0, records)?;
+    put(&mut connection, 0..records)?;
     let id = spec()?.id();
     let (mut a, mut b, mut ratios) = (vec![], vec![], vec![]);
-    let numbers = || (0..records).map(|n| (u64::from(n) * 48_271 % u64::from(records)) as u32);
+    let numbers: Vec<u32> = (0..records).map(|n| scattered(n, records)).collect();
     for _ in 0..runs {
-        let begin = Instant::now();
-        for n in numbers() {
-            let found = store.get(&id, &format!("key {n:08}"))?;
-            let value = found.and_then(|entry| entry.value).ok_or("a record is missing")?;
-            std::hint::black_box(value);
+        let (mut mine, mut plain) = (0.0, 0.0);
+        // In turn within a run too, since a machine may be slower for a while.
+        for some in numbers.chunks(5_000) {
+            let begin = Instant::now();
+            for n in some {
+                let found = store.get(&id, &format!("key {n:08}"))?;
+                let value = found.and_then(|entry| entry.value).ok_or("a record is missing")?;
+                std::hint::black_box(value);
+            }
+            mine += begin.elapsed().as_secs_f64();
+            let begin = Instant::now();
+            for n in some {
+                let mut get = connection.prepare_cached("SELECT value FROM kv WHERE key = ?1")?;
+                let value: Vec<u8> = get.query_row([format!("key {n:08}")], |row| row.get(0))?;
+                std::hint::black_box(value);
+            }
+            plain += begin.elapsed().as_secs_f64();
         }
-        let mine = f64::from(records) / begin.elapsed().as_secs_f64();
-        let begin = Instant::now();
-        for n in numbers() {
-            let mut get = connection.prepare_cached("SELECT value FROM kv WHERE key = ?1")?;
-            let value: Vec<u8> = get.query_row([format!("key {n:08}")], |row| row.get(0))?;
-            std::hint::black_box(value);
-        }
-        let plain = f64::from(records) / begin.elapsed().as_secs_f64();
-        a.push(mine);
-        b.push(plain);
-        ratios.push(mine / plain);
+        a.push(f64::from(records) / mine);
+        b.push(f64::from(records) / plain);
+        ratios.push(plain / mine);
     }
     println!(
         "| reads/s, of {records} records | store | rusqlite | store / rusqlite | limit |\n|---|---|---|---|---|"

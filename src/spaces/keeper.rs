@@ -38,6 +38,7 @@ impl<T: Unpin + 'static> Handler<Job<T>> for OnThread<T> {
 #[derive(Debug)]
 pub(super) struct Keeper<T: Unpin + 'static> {
     way: Way<T>,
+    threads: usize,
 }
 
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl<T: Unpin + 'static> Clone for Keeper<T> {
             Way::Thread(thread) => Way::Thread(thread.clone()),
             Way::Here(kept) => Way::Here(kept.clone()),
         };
-        Self { way }
+        Self { way, threads: self.threads }
     }
 }
 
@@ -69,13 +70,33 @@ impl<T: Send + Unpin + 'static> Keeper<T> {
         let kept = Mutex::new(Some(kept));
         let make = move || OnThread(kept.lock().take());
         let thread = move || thread::Builder::new().name(name.to_owned());
-        Self { way: Way::Thread(SyncArbiter::start_with_thread_builder(1, thread, make)) }
+        let way = Way::Thread(SyncArbiter::start_with_thread_builder(1, thread, make));
+        Self { way, threads: 1 }
+    }
+
+    /// Has things done on some threads, each with its own clone, so that two of them may be done at the same
+    /// time and the later one first. Must be called inside an actix system.
+    #[must_use]
+    pub(super) fn on_threads(kept: T, name: &'static str, threads: usize) -> Self
+    where
+        T: Clone,
+    {
+        let kept = Mutex::new(kept);
+        let make = move || OnThread(Some(kept.lock().clone()));
+        let thread = move || thread::Builder::new().name(name.to_owned());
+        let way = Way::Thread(SyncArbiter::start_with_thread_builder(threads, thread, make));
+        Self { way, threads }
     }
 
     /// Has everything done where it is asked for, at once.
     #[must_use]
     pub(super) fn here(kept: T) -> Self {
-        Self { way: Way::Here(Arc::new(Mutex::new(Some(kept)))) }
+        Self { way: Way::Here(Arc::new(Mutex::new(Some(kept)))), threads: 1 }
+    }
+
+    /// How many things may be done at a time.
+    pub(super) const fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Does something with what is kept, after all that was asked for before. It is done even if nobody waits

@@ -57,8 +57,10 @@ mod sync;
 mod watch;
 
 use std::{
+    num::NonZero,
     path::PathBuf,
     sync::{Arc, OnceLock},
+    thread,
 };
 
 use actix::prelude::*;
@@ -89,6 +91,10 @@ use crate::{
     proto::journal::{Decision, Kind},
     store::StoreError,
 };
+
+/// On so many threads at most what is to be written is signed and verified: what these can do, one thread can
+/// write.
+const MAX_SCRIBES: usize = 4;
 
 /// How spaces work. The defaults are good for most; the rules should be the same on all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,7 +184,9 @@ impl Spaces {
                 let stopped =
                     |_| StoreError::Other { path, cause: "the node is stopping".to_owned() };
                 let (store, set_aside) = open.await.map_err(stopped)??;
-                let scribe = Keeper::on_thread(store.scribe().clone(), "peerage-scribe");
+                let cores = thread::available_parallelism().map_or(1, NonZero::get);
+                let scribe = store.scribe().clone();
+                let scribe = Keeper::on_threads(scribe, "peerage-scribe", cores.min(MAX_SCRIBES));
                 (Keeper::on_thread(store, "peerage-spaces"), scribe, set_aside)
             }
         };

@@ -1,5 +1,5 @@
 //! What is to be written, in batches: what gathers while one is being committed is signed and verified
-//! meanwhile, on another thread, and committed next.
+//! meanwhile, on other threads, and committed next.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -67,6 +67,43 @@ impl Ready {
     const fn is_full(&self) -> bool {
         self.writes.len() >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES
     }
+
+    fn extend(&mut self, next: Self) {
+        self.writes.extend(next.writes);
+        self.waiting.extend(next.waiting);
+        self.bytes += next.bytes;
+    }
+}
+
+/// What is being prepared, by the order in which it was taken; and, of what is done, what was taken after
+/// something that is not.
+#[derive(Default)]
+pub(super) struct Preparing {
+    /// The number of the next.
+    next: u64,
+    /// The number of the first that is not done.
+    first: u64,
+    done: BTreeMap<u64, Ready>,
+}
+
+impl Preparing {
+    const fn len(&self) -> u64 {
+        self.next - self.first
+    }
+
+    const fn begin(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// One is done. What is ready with it is told in order.
+    fn done(&mut self, number: u64, ready: Ready, mut tell: impl FnMut(Ready)) {
+        self.done.insert(number, ready);
+        while let Some(ready) = self.done.remove(&self.first) {
+            self.first += 1;
+            tell(ready);
+        }
+    }
 }
 
 /// What was written, and what each space is like now.
@@ -104,27 +141,27 @@ impl Replicator {
         (!batch.waiting.is_empty()).then_some(batch)
     }
 
-    /// Has the next of the queue signed and verified, unless enough is ready to be written.
+    /// Has what is next in the queue signed and verified, unless enough is ready to be written.
     fn prepare(&mut self, ctx: &mut Context<Self>) {
-        if self.is_preparing || self.ready.is_full() {
-            return;
+        while self.preparing.len() < self.scribe.threads() as u64
+            && !self.ready.is_full()
+            && let Some(Batch { writes, waiting, bytes }) = self.take()
+        {
+            let number = self.preparing.begin();
+            let (scribe, now) = (self.scribe.clone(), self.now());
+            let prepare =
+                async move { scribe.call(move |scribe| prepare_all(scribe, writes, now)).await };
+            ctx.spawn(wrap_future::<_, Self>(prepare).map(move |prepared, replicator, ctx| {
+                // Without the scribes' threads nothing is written, and whoever waits hears that it stops.
+                let ready = prepared.map_or_else(
+                    |_closed| Ready::default(),
+                    |writes| Ready { writes, waiting, bytes },
+                );
+                let Self { preparing, ready: all, .. } = replicator;
+                preparing.done(number, ready, |ready| all.extend(ready));
+                replicator.advance(ctx);
+            }));
         }
-        let Some(Batch { writes, waiting, bytes }) = self.take() else { return };
-        self.is_preparing = true;
-        let (scribe, now) = (self.scribe.clone(), self.now());
-        let prepare =
-            async move { scribe.call(move |scribe| prepare_all(scribe, writes, now)).await };
-        ctx.spawn(wrap_future::<_, Self>(prepare).map(move |prepared, replicator, ctx| {
-            replicator.is_preparing = false;
-            // Without the scribe's thread nothing is written, and whoever waits hears that it stops.
-            if let Ok(writes) = prepared {
-                let ready = &mut replicator.ready;
-                ready.writes.extend(writes);
-                ready.waiting.extend(waiting);
-                ready.bytes += bytes;
-            }
-            replicator.advance(ctx);
-        }));
     }
 
     /// Writes what is ready, unless something is being written.
@@ -139,7 +176,7 @@ impl Replicator {
                 .commit_by(ctx, waiting, writes.len(), move |store| write(store, writes, now));
         }
         // What is being prepared comes first.
-        if !self.is_preparing
+        if self.preparing.len() == 0
             && let Some(Batch { writes, waiting, .. }) = self.take()
         {
             // Where nothing else is to be done meanwhile, the way to another thread takes longer than signing.
@@ -275,4 +312,25 @@ fn write(
     let outcomes = store.write(writes, now)?;
     let state = |space| store.space(&space).map(|info| (space, (info.seq, info.root)));
     Ok((outcomes, spaces.into_iter().filter_map(state).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_first_is_ready_first() {
+        let mut preparing = Preparing::default();
+        let numbers = [(); 3].map(|()| preparing.begin());
+        let mut told = Vec::new();
+        let mut done = |preparing: &mut Preparing, n: usize| {
+            let ready = Ready { bytes: n as u64, ..Ready::default() };
+            preparing.done(numbers[n], ready, |ready| told.push(ready.bytes));
+            preparing.len()
+        };
+        assert_eq!(done(&mut preparing, 2), 3);
+        assert_eq!(done(&mut preparing, 0), 2);
+        assert_eq!(done(&mut preparing, 1), 0);
+        assert_eq!(told, [0, 1, 2]);
+    }
 }

@@ -22,7 +22,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Semaphore, watch};
 
 use self::{
-    commits::{Queued, Ready},
+    commits::{Preparing, Queued, Ready},
     publishing::Outgoing,
 };
 use super::{
@@ -101,7 +101,7 @@ pub(super) struct Replicator {
     /// The peers that may be in spaces, and in which they say that they are.
     peers: BTreeMap<NodeId, (PeerHandle, bool, BTreeSet<SpaceId>)>,
     queue: VecDeque<Queued>,
-    is_preparing: bool,
+    preparing: Preparing,
     ready: Ready,
     is_committing: bool,
     /// Whose questions are being answered, and whether they are offers.
@@ -181,7 +181,7 @@ impl Replicator {
             members: BTreeMap::new(),
             peers: BTreeMap::new(),
             queue: VecDeque::new(),
-            is_preparing: false,
+            preparing: Preparing::default(),
             ready: Ready::default(),
             is_committing: false,
             answering: BTreeSet::new(),
