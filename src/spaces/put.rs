@@ -8,6 +8,10 @@ use thiserror::Error;
 use super::{name::SpaceId, scribe::Write, store::Outcome};
 use crate::{ids::NodeId, store::StoreError};
 
+/// About so many records are signed or verified by one thread at a time, so that the first of them do not
+/// wait for the last. Who has more to be kept hands them over in several [`Put`]s, for several threads.
+pub(super) const PUT_TOGETHER: usize = 32;
+
 /// Has records kept: answered when they are.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Vec<Outcome>, PutError>")]

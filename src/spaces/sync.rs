@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix::{MailboxError, Recipient};
 use bytes::Bytes;
+use futures_util::future;
 use parking_lot::Mutex;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -19,7 +20,7 @@ use super::{
         SpaceAnswer, What, pack_hashes, pack_items, pack_ranges, unpack_listings, unpack_sums,
     },
     name::SpaceId,
-    put::{Put, PutError, Source},
+    put::{PUT_TOGETHER, Put, PutError, Source},
     reconcile::{Fault, Item, Range, Reconciler, Step, Terms, ToldSum},
     record::{KeyHash, MAX_PACKED, Record, RecordError},
     scribe::Write,
@@ -218,8 +219,13 @@ impl Sync {
     ) -> Result<Got, SyncError> {
         let hashes: Vec<KeyHash> = items.iter().map(|item| item.hash).collect();
         let (mut left, mut got) = (&hashes[..], Got::default());
+        let mut came = Vec::new();
         while !left.is_empty() && until.is_none_or(|until| self.clock.now() < until) {
-            let (answer, packed) = self.ask(What::Get, pack_hashes(left)).await?;
+            // What has come is kept while more is on its way.
+            let ask = self.ask(What::Get, pack_hashes(left));
+            let (answer, outcomes) = future::join(ask, self.put(std::mem::take(&mut came))).await;
+            got.count(&outcomes?);
+            let (answer, packed) = answer?;
             let (records, done) = match (answer.long, answer.done) {
                 (Some(len), _) => {
                     let Some(hash) = left.first() else { break };
@@ -234,9 +240,9 @@ impl Sync {
             if asked.is_empty() || records.len() > asked.len() || !records.iter().all(is_asked) {
                 return Err(SyncError::Malformed);
             }
-            left = rest;
-            got.count(&self.put(records).await?);
+            (left, came) = (rest, records);
         }
+        got.count(&self.put(came).await?);
         got.done = hashes.len() - left.len();
         Ok(got)
     }
@@ -263,12 +269,21 @@ impl Sync {
         Ok(Some(packed.into()))
     }
 
+    /// Has records kept: some at a time, so that several threads verify them.
     async fn put(&self, records: Vec<Record>) -> Result<Vec<Outcome>, SyncError> {
         let names: Vec<_> =
             records.iter().map(|record| (KeyHash::of(&record.key), record.time)).collect();
-        let writes = records.into_iter().map(Write::Other).collect();
-        let put = Put { space: self.space, writes, source: Source::Sync(self.node) };
-        let outcomes = self.puts.send(put).await??;
+        let mut puts = Vec::with_capacity(records.len().div_ceil(PUT_TOGETHER));
+        let mut records = records.into_iter().map(Write::Other).peekable();
+        while records.peek().is_some() {
+            let writes = records.by_ref().take(PUT_TOGETHER).collect();
+            let put = Put { space: self.space, writes, source: Source::Sync(self.node) };
+            puts.push(self.puts.send(put));
+        }
+        let mut outcomes = Vec::with_capacity(names.len());
+        for some in future::join_all(puts).await {
+            outcomes.extend(some??);
+        }
         let now = self.clock.now();
         for ((hash, time), outcome) in names.into_iter().zip(&outcomes) {
             let Outcome::Refused(refusal) = outcome else { continue };

@@ -28,6 +28,10 @@ const PAGE_BYTES: u64 = 4096;
 /// written over again is synced faster than one that has to grow.
 const LOG_BYTES: u64 = 16 * 1024 * 1024;
 
+/// `SQLite`'s query planner stability guarantee. Without it a statement on a range is prepared anew for each
+/// range, in case a better plan is to be had for that one.
+const PREPARE_ONCE: DbConfig = DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG;
+
 /// What a file is to hold, and how large it may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
@@ -101,6 +105,7 @@ impl Database {
         let path = PathBuf::from("(memory)");
         let failed = |error| StoreError::of(&path, &error);
         let mut connection = Connection::open_in_memory().map_err(failed)?;
+        connection.set_db_config(PREPARE_ONCE, true).map_err(failed)?;
         let pages = (layout.max_bytes / PAGE_BYTES).cast_signed();
         connection.pragma_update(None, "max_page_count", pages).map_err(failed)?;
         schema::migrate(&mut connection, layout, 0).map_err(failed)?;
@@ -221,6 +226,7 @@ fn prepare<T>(
     load: &impl Fn(&mut Connection) -> rusqlite::Result<T>,
 ) -> Result<T, Fault> {
     connection.busy_timeout(LOCK_WAIT)?;
+    connection.set_db_config(PREPARE_ONCE, true)?;
     // Until it is known to be usable, closing it leaves the log as it was found.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;

@@ -14,7 +14,7 @@ use crate::{
     spaces::{
         messages::SpaceChange,
         name::{SpaceId, SpaceSpec},
-        put::PutError,
+        put::{PUT_TOGETHER, PutError},
         scribe::{Prepared, Scribe, Write},
         store::{Outcome, Store},
     },
@@ -22,13 +22,10 @@ use crate::{
 };
 
 /// The most records that are written in one transaction. More gain little, and make the first wait.
-pub(in crate::spaces) const MAX_BATCH: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// About the most bytes.
 const MAX_BATCH_BYTES: u64 = 4 << 20;
-
-/// So many are signed or verified at a time, so that the first of them do not wait for the last.
-const PREPARED_TOGETHER: usize = 32;
 
 type Answer = oneshot::Sender<Result<Vec<Outcome>, PutError>>;
 
@@ -124,7 +121,7 @@ impl Replicator {
     /// The next of the queue, if there is anything.
     fn take(&mut self) -> Option<Batch> {
         let mut batch = Batch { writes: Vec::new(), waiting: Vec::new(), bytes: 0 };
-        while batch.writes.len() < PREPARED_TOGETHER
+        while batch.writes.len() < PUT_TOGETHER
             && batch.bytes < MAX_BATCH_BYTES
             && let Some(Queued { put, answer, .. }) = self.queue.pop_front()
         {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rusqlite::StatementStatus;
 use tempfile::TempDir;
 
 use super::*;
@@ -372,6 +373,23 @@ proptest! {
                 }
             }
             check_index(&store);
+        }
+    }
+}
+
+#[test]
+fn statements_are_prepared_once_whatever_they_are_about() {
+    let (_dir, path) = place();
+    for mut store in [open(&path), Store::in_memory(owner(1)).unwrap()] {
+        store.join(&spec(), now()).unwrap();
+        for key in ["a", "b", "c"] {
+            store.item(&id(), KeyHash::of(key), 7).unwrap();
+            store.list(&id(), key, None, 9).unwrap();
+        }
+        for sql in [schema::SELECT_RANGE, schema::SELECT_PAGE] {
+            let select = store.database.connection().prepare_cached(sql).unwrap();
+            assert!(select.get_status(StatementStatus::Run) >= 3);
+            assert_eq!(select.get_status(StatementStatus::RePrepare), 0);
         }
     }
 }
