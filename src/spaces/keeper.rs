@@ -1,5 +1,5 @@
-//! Runs what is to be done with the store: on a thread of its own, since a disk takes its time, or, for a
-//! store in memory, where it is.
+//! Runs what is to be done with the store, and what is prepared for it: on threads of their own, since a disk
+//! takes its time, or, for a store in memory, where it is.
 
 use std::{sync::Arc, thread};
 
@@ -17,7 +17,7 @@ type Work<T> = dyn FnOnce(&mut Option<T>) + Send;
 #[rtype(result = "()")]
 struct Job<T>(Box<Work<T>>);
 
-/// What is kept, on a thread of its own.
+/// What is kept, or a clone of it, on a thread of its own.
 struct OnThread<T>(Option<T>);
 
 impl<T: Unpin + 'static> Actor for OnThread<T> {
@@ -99,7 +99,7 @@ impl<T: Send + Unpin + 'static> Keeper<T> {
         self.threads
     }
 
-    /// Does something with what is kept, after all that was asked for before. It is done even if nobody waits
+    /// Does something with what is kept; on one thread, after all that was asked for before. It is done even if nobody waits
     /// for it any more.
     ///
     /// # Errors

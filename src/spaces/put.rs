@@ -9,7 +9,7 @@ use super::{name::SpaceId, scribe::Write, store::Outcome};
 use crate::{ids::NodeId, store::StoreError};
 
 /// About so many records are signed or verified by one thread at a time, so that the first of them do not
-/// wait for the last. Who has more to be kept hands them over in several [`Put`]s, for several threads.
+/// wait for the last. One [`Put`] is for one thread; who has many hands them over in several.
 pub(super) const PUT_TOGETHER: usize = 32;
 
 /// Has records kept: answered when they are.

@@ -254,6 +254,7 @@ impl Space {
         self.spaces.inner.room.acquire_many(kib).await.or(Err(SpaceError::Stopped))
     }
 }
+
 /// The entries of numbered lines, as far as the first that is none; and what is wrong with that.
 fn entries_of(lines: &[(usize, &str)]) -> (Vec<(usize, String, Bytes)>, Option<SpaceError>) {
     let mut entries = Vec::with_capacity(lines.len());

@@ -223,9 +223,9 @@ impl Sync {
         while !left.is_empty() && until.is_none_or(|until| self.clock.now() < until) {
             // What has come is kept while more is on its way.
             let ask = self.ask(What::Get, pack_hashes(left));
-            let (answer, outcomes) = future::join(ask, self.put(std::mem::take(&mut came))).await;
-            got.count(&outcomes?);
-            let (answer, packed) = answer?;
+            let put = self.put(std::mem::take(&mut came));
+            let ((answer, packed), outcomes) = future::try_join(ask, put).await?;
+            got.count(&outcomes);
             let (records, done) = match (answer.long, answer.done) {
                 (Some(len), _) => {
                     let Some(hash) = left.first() else { break };
@@ -280,20 +280,27 @@ impl Sync {
             let put = Put { space: self.space, writes, source: Source::Sync(self.node) };
             puts.push(self.puts.send(put));
         }
-        let mut outcomes = Vec::with_capacity(names.len());
-        for some in future::join_all(puts).await {
-            outcomes.extend(some??);
+        let (mut outcomes, mut failed) = (Vec::with_capacity(names.len()), None);
+        for put in future::join_all(puts).await {
+            match put.map_err(SyncError::from).and_then(|put| Ok(put?)) {
+                Ok(some) => outcomes.extend(some),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         let now = self.clock.now();
         for ((hash, time), outcome) in names.into_iter().zip(&outcomes) {
             let Outcome::Refused(refusal) = outcome else { continue };
             if refusal.is_fault() {
                 // No node of the space keeps such a record.
-                return Err(SyncError::Refused(*refusal));
+                failed = Some(SyncError::Refused(*refusal));
+            } else {
+                self.shunned.lock().add(now, hash, time);
             }
-            self.shunned.lock().add(now, hash, time);
         }
-        Ok(outcomes)
+        failed.map_or(Ok(outcomes), Err)
     }
 
     /// Offers records until the other side has looked at all. How many those were.

@@ -24,9 +24,9 @@ const LOCK_WAIT: Duration = Duration::from_millis(250);
 const PAGE_BYTES: u64 = 4096;
 
 /// The log is cut back to this size when it has been copied into the file (which `SQLite` does when it exceeds
-/// 1,000 pages, 4 MB) and has grown beyond it for once. It is well above what a log has as a rule: one that is
-/// written over again is synced faster than one that has to grow.
-const LOG_BYTES: u64 = 16 * 1024 * 1024;
+/// 1,000 pages, 4 MB) and has grown beyond it for once. It is above what a log has as a rule, also when an
+/// index is written all over: one that is written over again is synced faster than one that has to grow.
+const LOG_BYTES: u64 = 64 * 1024 * 1024;
 
 /// `SQLite`'s query planner stability guarantee. Without it a statement on a range is prepared anew for each
 /// range, in case a better plan is to be had for that one.

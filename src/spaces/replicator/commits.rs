@@ -21,11 +21,16 @@ use crate::{
     store::StoreError,
 };
 
-/// The most records that are written in one transaction. More gain little, and make the first wait.
+/// The most records that are written in one transaction, but for those of the last [`Put`]. More gain little,
+/// and make the first wait.
 const MAX_BATCH: usize = 256;
 
-/// About the most bytes.
+/// The most bytes, likewise.
 const MAX_BATCH_BYTES: u64 = 4 << 20;
+
+/// Up to so many are signed or verified where they are committed, when nothing else is to be done: the way to
+/// another thread and back takes longer.
+const PREPARED_HERE: usize = 2;
 
 type Answer = oneshot::Sender<Result<Vec<Outcome>, PutError>>;
 
@@ -61,10 +66,6 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    const fn is_full(&self) -> bool {
-        self.writes.len() >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES
-    }
-
     fn extend(&mut self, next: Self) {
         self.writes.extend(next.writes);
         self.waiting.extend(next.waiting);
@@ -81,6 +82,9 @@ pub(super) struct Preparing {
     /// The number of the first that is not done.
     first: u64,
     done: BTreeMap<u64, Ready>,
+    /// How much that is, in records and bytes.
+    records: usize,
+    bytes: u64,
 }
 
 impl Preparing {
@@ -88,8 +92,10 @@ impl Preparing {
         self.next - self.first
     }
 
-    const fn begin(&mut self) -> u64 {
+    const fn begin(&mut self, records: usize, bytes: u64) -> u64 {
         self.next += 1;
+        self.records += records;
+        self.bytes += bytes;
         self.next - 1
     }
 
@@ -98,6 +104,8 @@ impl Preparing {
         self.done.insert(number, ready);
         while let Some(ready) = self.done.remove(&self.first) {
             self.first += 1;
+            self.records -= ready.writes.len();
+            self.bytes -= ready.bytes;
             tell(ready);
         }
     }
@@ -141,21 +149,20 @@ impl Replicator {
     /// Has what is next in the queue signed and verified, unless enough is ready to be written.
     fn prepare(&mut self, ctx: &mut Context<Self>) {
         while self.preparing.len() < self.scribe.threads() as u64
-            && !self.ready.is_full()
+            && self.ready.writes.len() + self.preparing.records < MAX_BATCH
+            && self.ready.bytes + self.preparing.bytes < MAX_BATCH_BYTES
             && let Some(Batch { writes, waiting, bytes }) = self.take()
         {
-            let number = self.preparing.begin();
+            let number = self.preparing.begin(writes.len(), bytes);
             let (scribe, now) = (self.scribe.clone(), self.now());
             let prepare =
                 async move { scribe.call(move |scribe| prepare_all(scribe, writes, now)).await };
             ctx.spawn(wrap_future::<_, Self>(prepare).map(move |prepared, replicator, ctx| {
-                // Without the scribes' threads nothing is written, and whoever waits hears that it stops.
-                let ready = prepared.map_or_else(
-                    |_closed| Ready::default(),
-                    |writes| Ready { writes, waiting, bytes },
-                );
-                let Self { preparing, ready: all, .. } = replicator;
-                preparing.done(number, ready, |ready| all.extend(ready));
+                // Without the scribes' threads no more is prepared, and whoever waits hears that it stops.
+                let Ok(writes) = prepared else { return };
+                let Self { preparing, ready, .. } = replicator;
+                let prepared = Ready { writes, waiting, bytes };
+                preparing.done(number, prepared, |next| ready.extend(next));
                 replicator.advance(ctx);
             }));
         }
@@ -172,11 +179,12 @@ impl Replicator {
             return self
                 .commit_by(ctx, waiting, writes.len(), move |store| write(store, writes, now));
         }
-        // What is being prepared comes first.
+        // What is being prepared comes first; and it is not for much that readers wait for signatures.
+        let next = self.queue.iter().take(PREPARED_HERE + 1).map(|queued| queued.put.writes.len());
         if self.preparing.len() == 0
+            && next.sum::<usize>() <= PREPARED_HERE
             && let Some(Batch { writes, waiting, .. }) = self.take()
         {
-            // Where nothing else is to be done meanwhile, the way to another thread takes longer than signing.
             self.commit_by(ctx, waiting, writes.len(), move |store| {
                 let writes = prepare_all(store.scribe(), writes, now);
                 write(store, writes, now)
@@ -318,7 +326,7 @@ mod tests {
     #[test]
     fn what_was_taken_first_is_ready_first() {
         let mut preparing = Preparing::default();
-        let numbers = [(); 3].map(|()| preparing.begin());
+        let numbers = [0u64, 1, 2].map(|n| preparing.begin(0, n));
         let mut told = Vec::new();
         let mut done = |preparing: &mut Preparing, n: usize| {
             let ready = Ready { bytes: n as u64, ..Ready::default() };
@@ -328,6 +336,6 @@ mod tests {
         assert_eq!(done(&mut preparing, 2), 3);
         assert_eq!(done(&mut preparing, 0), 2);
         assert_eq!(done(&mut preparing, 1), 0);
-        assert_eq!(told, [0, 1, 2]);
+        assert_eq!((told, preparing.bytes), (vec![0, 1, 2], 0));
     }
 }

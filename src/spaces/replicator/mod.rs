@@ -2,7 +2,7 @@
 //! others publish, asks others and answers them.
 //!
 //! Owns a [`Schedule`] for each space. What is to be written is written in batches, one at a time: while
-//! one is being committed, the next gathers.
+//! one is being committed, the next gathers, and is signed and verified.
 
 mod answering;
 mod commits;
@@ -475,6 +475,7 @@ impl Handler<Stop> for Replicator {
             self.overlay.leave::<SpaceChange>(&member.topic, &ctx.address().recipient());
         }
         self.queue.clear();
+        self.preparing = Preparing::default();
         self.ready = Ready::default();
         ctx.stop();
     }

@@ -86,7 +86,7 @@ impl Store {
         now: Moment,
     ) -> Result<Vec<Outcome>, StoreError> {
         self.flush_if_full()?;
-        let Self { owner, database, scribe, spaces } = self;
+        let Self { owner, database, scribe, spaces, .. } = self;
         let mut deltas: BTreeMap<SpaceId, Delta> = BTreeMap::new();
         let (outcomes, deltas) = database.transact(Synced::Full, |tx| {
             let mut outcomes = Vec::with_capacity(writes.len());
@@ -289,7 +289,11 @@ impl Work<'_, '_> {
             Verdict::Old => Ok(Outcome::Old),
             Verdict::Refuse(refusal) => Ok(Outcome::Refused(refusal)),
             Verdict::Take => {
-                self.put(Put::Instead, &place, &record, rank)?;
+                let how = if there.is_some() { Put::Instead } else { Put::New };
+                if !self.put(how, &place, &record, rank)? {
+                    // Another record has this one's id: another program has been at the file.
+                    return Err(rusqlite::Error::StatementChangedRows(0));
+                }
                 self.taken(record, rank, there)
             }
         }
@@ -361,7 +365,7 @@ impl Work<'_, '_> {
 enum Put {
     /// If there is none of its key.
     New,
-    /// In the place of the one that there is, if there is one.
+    /// In the place of the one that there is.
     Instead,
 }
 

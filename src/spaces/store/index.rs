@@ -19,14 +19,25 @@ use crate::{
 };
 
 /// How many entries there are in memory, of all spaces together, before they are written to the table; of a
-/// batch more at most. They take about 100 bytes each.
+/// batch more at most. They take about 130 bytes each.
 pub(super) const MAX_UNFLUSHED: usize = 16_384;
+
+/// … and so many while they cannot be written: what makes room in a full file is to be taken all the same.
+const MAX_WAITING: usize = 4 * MAX_UNFLUSHED;
+
+/// How many more there are before that is tried again.
+const FLUSH_AGAIN: usize = 1024;
 
 impl Store {
     /// Writes the entries that are in memory to the table, if there are many.
     pub(super) fn flush_if_full(&mut self) -> Result<(), StoreError> {
         let unflushed: usize = self.spaces.values().map(|kept| kept.unflushed.len()).sum();
-        if unflushed < MAX_UNFLUSHED { Ok(()) } else { self.flush() }
+        if unflushed < self.flush_at.min(MAX_WAITING) {
+            return Ok(());
+        }
+        let flushed = self.flush();
+        self.flush_at = if flushed.is_ok() { MAX_UNFLUSHED } else { unflushed + FLUSH_AGAIN };
+        if unflushed < MAX_WAITING { Ok(()) } else { flushed }
     }
 
     /// Writes them. That need not survive a power cut: they would be made again.

@@ -6,7 +6,7 @@
 //! * **Nothing is deleted that could not be read**: a damaged file is renamed, as the node's own is
 //!   ([`Database`]).
 //! * **Memory does not grow with the records**: the sums of each space take at most 3 MiB, the page cache
-//!   [`CACHE_BYTES`], and what is not in the index yet less than 2 MiB.
+//!   [`CACHE_BYTES`], and what is not in the index yet about 2 MiB.
 
 mod commit;
 mod forgotten;
@@ -142,6 +142,8 @@ pub struct Store {
     database: Database,
     scribe: Scribe,
     spaces: BTreeMap<SpaceId, Kept>,
+    /// With so many index entries in memory they are written to the table.
+    flush_at: usize,
 }
 
 impl Store {
@@ -166,7 +168,8 @@ impl Store {
         connection.set_prepared_statement_cache_capacity(64);
         let (spaces, ticker) = loaded;
         let scribe = Scribe::new(owner.id, owner.key.clone(), ticker);
-        Ok((Self { owner, database, scribe, spaces }, set_aside))
+        let flush_at = index::MAX_UNFLUSHED;
+        Ok((Self { owner, database, scribe, spaces, flush_at }, set_aside))
     }
 
     /// Makes one in memory, which ends with this value.
@@ -177,7 +180,8 @@ impl Store {
         let database = Database::in_memory(&schema::layout(owner.max_bytes))?;
         database.connection().set_prepared_statement_cache_capacity(64);
         let scribe = Scribe::new(owner.id, owner.key.clone(), Ticker::default());
-        Ok(Self { owner, database, scribe, spaces: BTreeMap::new() })
+        let (spaces, flush_at) = (BTreeMap::new(), index::MAX_UNFLUSHED);
+        Ok(Self { owner, database, scribe, spaces, flush_at })
     }
 
     /// Whom it belongs to.
@@ -369,11 +373,11 @@ fn load(
     let mut select = connection.prepare(schema::SELECT_SPACES)?;
     let found = select.query_map([], rows::space)?.collect::<rusqlite::Result<Vec<_>>>()?;
     for (mut kept, flushed) in found.into_iter().flatten() {
-        kept.unflushed = index::unflushed(connection, kept.row, flushed)?;
         let range = [kept.row, kept.row + 1].map(schema::before);
         let last: Option<i64> =
             connection.query_row(schema::SELECT_LAST, range, |row| row.get(0))?;
         kept.seq = kept.forgotten.max(last.map_or(0, schema::seq_of));
+        kept.unflushed = index::unflushed(connection, kept.row, flushed.min(kept.seq))?;
         let (summary, total) = index::sum_up(connection, kept.row, &kept.unflushed, |time| {
             // Written while the machine's clock was wrong: it must not carry along what is written now.
             if !time.is_ahead(now) {

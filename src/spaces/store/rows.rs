@@ -28,8 +28,11 @@ pub(super) fn space(row: &Row<'_>) -> rusqlite::Result<Option<(Kept, u64)>> {
     let Some(spec) = spec.filter(|_| schema::is_space(id)) else { return Ok(None) };
     let in_step: Option<i64> = row.get(4)?;
     let in_step = in_step.map(|ms| Moment::after(Duration::from_millis(ms.max(0).cast_unsigned())));
-    let [forgotten, flushed] =
-        [row.get::<_, i64>(5)?, row.get(6)?].map(|n| n.max(0).cast_unsigned());
+    let numbers: [i64; 2] = [row.get(5)?, row.get(6)?];
+    if !numbers.iter().copied().all(schema::is_seq) {
+        return Ok(None);
+    }
+    let [forgotten, flushed] = numbers.map(i64::cast_unsigned);
     let kept = Kept { is_joined: row.get(3)?, in_step, forgotten, ..Kept::new(id, spec) };
     Ok(Some((kept, flushed)))
 }

@@ -21,16 +21,46 @@ pub(super) const fn layout(max_bytes: u64) -> Layout {
 ///
 /// `by_hash` is the index by key hash, of changes up to `flushed`; later ones are in memory
 /// ([`Memtable`](super::memtable::Memtable)), and go before what it says of the same hash.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE space (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
         writers BLOB NOT NULL,
         joined INTEGER NOT NULL,
         in_step INTEGER,
-        forgotten INTEGER NOT NULL,
-        flushed INTEGER NOT NULL
+        seq INTEGER NOT NULL,
+        forgotten INTEGER NOT NULL
     ) STRICT;
+    CREATE TABLE record (
+        id INTEGER PRIMARY KEY,
+        space INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        hash BLOB NOT NULL,
+        time INTEGER NOT NULL,
+        writer BLOB NOT NULL,
+        digest BLOB NOT NULL,
+        deleted INTEGER NOT NULL,
+        author BLOB NOT NULL,
+        value BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX record_by_key ON record (space, key);
+    CREATE INDEX record_by_hash ON record (space, hash, time, digest, deleted);
+    CREATE INDEX deletion ON record (space, time) WHERE deleted = 1;
+    CREATE TABLE usage (
+        space INTEGER NOT NULL,
+        writer BLOB NOT NULL,
+        records INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        PRIMARY KEY (space, writer)
+    ) STRICT, WITHOUT ROWID;
+",
+    // The index by key hash is a table of its own, and space and key are one text.
+    "
+    ALTER TABLE record RENAME TO record_1;
+    DROP INDEX record_by_key;
+    DROP INDEX record_by_hash;
+    DROP INDEX deletion;
     CREATE TABLE record (
         id INTEGER PRIMARY KEY,
         place TEXT NOT NULL,
@@ -41,6 +71,9 @@ const MIGRATIONS: &[&str] = &["
         author BLOB NOT NULL,
         value BLOB NOT NULL
     ) STRICT;
+    INSERT INTO record
+        SELECT id, char(32 + space) || key, time, writer, digest, deleted, author, value
+        FROM record_1 ORDER BY id;
     CREATE UNIQUE INDEX record_by_place ON record (place);
     CREATE INDEX deletion ON record (time) WHERE deleted = 1;
     CREATE TABLE by_hash (
@@ -52,14 +85,14 @@ const MIGRATIONS: &[&str] = &["
         deleted INTEGER NOT NULL,
         PRIMARY KEY (space, hash)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE usage (
-        space INTEGER NOT NULL,
-        writer BLOB NOT NULL,
-        records INTEGER NOT NULL,
-        bytes INTEGER NOT NULL,
-        PRIMARY KEY (space, writer)
-    ) STRICT, WITHOUT ROWID;
-"];
+    INSERT OR REPLACE INTO by_hash
+        SELECT space, hash, id, time, digest, deleted FROM record_1 ORDER BY space, hash;
+    DROP TABLE record_1;
+    ALTER TABLE space ADD COLUMN flushed INTEGER NOT NULL DEFAULT 0;
+    UPDATE space SET flushed = seq;
+    ALTER TABLE space DROP COLUMN seq;
+",
+];
 
 /// The bits of a record's id that are the number of its change: milliseconds since the Unix epoch fit for nine
 /// thousand years.
@@ -78,6 +111,11 @@ pub(super) const fn seq_of(id: i64) -> u64 {
 /// The space of a record.
 pub(super) const fn space_of(id: i64) -> i64 {
     id >> SEQ_BITS
+}
+
+/// Whether this can be the number of a change.
+pub(super) const fn is_seq(n: i64) -> bool {
+    0 <= n && n < 1 << SEQ_BITS
 }
 
 /// Whether this can be the number of a space.

@@ -326,6 +326,10 @@ fn check_index(store: &Store) {
         assert_eq!(Entry::from((record, seq)), *entry);
     }
     assert_eq!(store.space(&id()).unwrap().holds.records, found.len() as u64);
+    let kept = store.spaces.get(&id()).unwrap();
+    let connection = store.database.connection();
+    let (summary, total) = index::sum_up(connection, kept.row, &kept.unflushed, drop).unwrap();
+    assert_eq!((summary.root(), total), (kept.summary.root(), kept.total));
 }
 
 #[derive(Debug, Clone)]
@@ -375,6 +379,122 @@ proptest! {
             check_index(&store);
         }
     }
+}
+
+#[test]
+fn spaces_side_by_side_have_nothing_in_common() {
+    let (_dir, path) = place();
+    let mut store = open(&path);
+    let specs: Vec<_> = (1..MAX_SPACES).map(|n| SpaceSpec::open(&n.to_string()).unwrap()).collect();
+    for spec in &specs {
+        store.join(spec, now()).unwrap();
+    }
+    let all: Vec<_> = specs.iter().map(SpaceSpec::id).chain([id()]).collect();
+    // The first and the last of all, and neighbours.
+    let some: Vec<_> = [id(), all[0], all[1], all[62]].into();
+    let own = |space: SpaceId, key: &str, value: Option<String>| {
+        (space, Write::Own { key: key.into(), value: value.map(Bytes::from) })
+    };
+    for (n, space) in some.iter().enumerate() {
+        let value = |key: &str| own(*space, key, Some(format!("{key} {n}")));
+        store.commit(["a", "b", "z~", "\u{10ffff}"].map(value).into(), now()).unwrap();
+        if n == 1 {
+            store.flush().unwrap();
+        }
+    }
+    store.commit(vec![own(some[1], "b", None)], now()).unwrap();
+    let check = |store: &Store| {
+        for (n, space) in some.iter().enumerate() {
+            let page = store.list(space, "", None, 100).unwrap();
+            let gone = n == 1;
+            assert_eq!(page.entries.len(), if gone { 3 } else { 4 });
+            let is_own = |entry: &Entry| entry.value == Some(format!("{} {n}", entry.key).into());
+            assert!(page.entries.iter().all(is_own), "{page:?}");
+            assert_eq!(store.get(space, "b").unwrap().is_none(), gone);
+            assert!(store.list(space, "", Some("\u{10ffff}"), 9).unwrap().entries.is_empty());
+            assert_eq!(store.changes(space, 0, 100).unwrap().entries.len(), 4);
+            let items = store.items(space, &[Range::whole(Node::ROOT)], 7).unwrap().remove(0);
+            assert_eq!(items.items.len(), 4);
+        }
+    };
+    check(&store);
+    drop(store);
+    let mut store = open(&path);
+    check(&store);
+    // What is forgotten of one leaves the others as they were, also in its place.
+    assert_eq!(store.forget_keys(&some[2], &["a".to_owned()]).unwrap(), 1);
+    let later = now() + store.owner().rules.keep_deletions + Duration::from_secs(1);
+    assert_eq!(store.sweep(later).unwrap(), 1);
+    store.leave(&all[1], true).unwrap();
+    store.join(&specs[1], now()).unwrap();
+    let left = some.iter().map(|space| store.list(space, "", None, 9).unwrap().entries.len());
+    assert_eq!(left.collect::<Vec<_>>(), [4, 3, 0, 4]);
+    let items = store.items(&all[1], &[Range::whole(Node::ROOT)], 7).unwrap().remove(0);
+    assert!(items.items.is_empty());
+}
+
+#[test]
+fn a_full_file_takes_what_makes_room_though_its_index_cannot_be_written() {
+    let (_dir, path) = place();
+    let mut store = open(&path);
+    let large = "x".repeat(100_000);
+    set(&mut store, "large", &large);
+    store.commit((0..200).map(|n| own(&n.to_string(), Some("x"))).collect(), now()).unwrap();
+    let connection = store.database.connection();
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    connection.pragma_update(None, "max_page_count", pages).unwrap();
+    store.flush_at = 100;
+    assert!(matches!(store.flush(), Err(StoreError::Full { .. })));
+    let gone = store.commit(vec![own("large", None)], now()).unwrap().remove(0);
+    assert!(matches!(gone, Outcome::Taken(_)));
+    assert!(store.flush_at > 200, "it is not tried again at each write");
+    check_index(&store);
+    // With the room that there is now it is written.
+    store.flush().unwrap();
+    check_index(&store);
+}
+
+#[test]
+fn a_file_of_the_first_version_becomes_one_of_this() {
+    let (_dir, path) = place();
+    let mut store = open(&path);
+    set(&mut store, "a", "1");
+    set(&mut store, "b", "2");
+    store.commit(vec![own("b", None)], now()).unwrap();
+    let before = store.space(&id()).unwrap();
+    store.close().unwrap();
+    {
+        // As the first version had it.
+        let old = rusqlite::Connection::open(&path).unwrap();
+        old.execute_batch(
+            "ALTER TABLE record RENAME TO new; ALTER TABLE space RENAME TO new_space;
+            ALTER TABLE usage RENAME TO new_usage; DROP INDEX deletion; DROP INDEX record_by_place;",
+        )
+        .unwrap();
+        old.execute_batch(schema::layout(0).migrations[0]).unwrap();
+        let hash = |key: &str| KeyHash::of(key).0;
+        for (key, hash) in [("a", hash("a")), ("b", hash("b"))] {
+            let copy = "INSERT INTO record SELECT id, id >> 48, ?1, ?2, time, writer, digest, \
+                deleted, author, value FROM new WHERE place = '!' || ?1";
+            assert_eq!(old.execute(copy, params![key, hash]).unwrap(), 1);
+        }
+        let seq = before.seq.cast_signed();
+        let space = "INSERT INTO space SELECT id, name, writers, joined, in_step, ?1, forgotten \
+            FROM new_space";
+        old.execute(space, [seq]).unwrap();
+        old.execute_batch(
+            "INSERT INTO usage SELECT * FROM new_usage; DROP TABLE new; DROP TABLE new_space;
+            DROP TABLE new_usage; DROP TABLE by_hash; PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    }
+    let mut store = open(&path);
+    assert_eq!(store.space(&id()).unwrap(), before);
+    assert_eq!(store.get(&id(), "a").unwrap().unwrap().value, Some(Bytes::from_static(b"1")));
+    check_index(&store);
+    let Outcome::Taken(taken) = set(&mut store, "b", "3") else { panic!() };
+    assert_eq!(taken.seq, before.seq + 1);
+    check_index(&store);
 }
 
 #[test]
