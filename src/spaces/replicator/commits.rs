@@ -81,7 +81,8 @@ pub(super) struct Preparing {
     next: u64,
     /// The number of the first that is not done.
     first: u64,
-    done: BTreeMap<u64, Ready>,
+    /// With how many records each was begun.
+    done: BTreeMap<u64, (usize, Ready)>,
     /// How much that is, in records and bytes.
     records: usize,
     bytes: u64,
@@ -99,12 +100,12 @@ impl Preparing {
         self.next - 1
     }
 
-    /// One is done. What is ready with it is told in order.
-    fn done(&mut self, number: u64, ready: Ready, mut tell: impl FnMut(Ready)) {
-        self.done.insert(number, ready);
-        while let Some(ready) = self.done.remove(&self.first) {
+    /// One of so many records is done. What is ready with it is told in order.
+    fn done(&mut self, number: u64, (records, ready): (usize, Ready), mut tell: impl FnMut(Ready)) {
+        self.done.insert(number, (records, ready));
+        while let Some((records, ready)) = self.done.remove(&self.first) {
             self.first += 1;
-            self.records -= ready.writes.len();
+            self.records -= records;
             self.bytes -= ready.bytes;
             tell(ready);
         }
@@ -153,16 +154,19 @@ impl Replicator {
             && self.ready.bytes + self.preparing.bytes < MAX_BATCH_BYTES
             && let Some(Batch { writes, waiting, bytes }) = self.take()
         {
-            let number = self.preparing.begin(writes.len(), bytes);
+            let records = writes.len();
+            let number = self.preparing.begin(records, bytes);
             let (scribe, now) = (self.scribe.clone(), self.now());
             let prepare =
                 async move { scribe.call(move |scribe| prepare_all(scribe, writes, now)).await };
             ctx.spawn(wrap_future::<_, Self>(prepare).map(move |prepared, replicator, ctx| {
-                // Without the scribes' threads no more is prepared, and whoever waits hears that it stops.
-                let Ok(writes) = prepared else { return };
-                let Self { preparing, ready, .. } = replicator;
-                let prepared = Ready { writes, waiting, bytes };
-                preparing.done(number, prepared, |next| ready.extend(next));
+                let ready = match prepared {
+                    Ok(writes) => Ready { writes, waiting, bytes },
+                    // Its thread has ended: nothing of it is written, and whoever waits hears that it stops.
+                    Err(_closed) => Ready { bytes, ..Ready::default() },
+                };
+                let Self { preparing, ready: all, .. } = replicator;
+                preparing.done(number, (records, ready), |next| all.extend(next));
                 replicator.advance(ctx);
             }));
         }
@@ -326,16 +330,16 @@ mod tests {
     #[test]
     fn what_was_taken_first_is_ready_first() {
         let mut preparing = Preparing::default();
-        let numbers = [0u64, 1, 2].map(|n| preparing.begin(0, n));
+        let numbers = [0u64, 1, 2].map(|n| preparing.begin(n as usize, n));
         let mut told = Vec::new();
         let mut done = |preparing: &mut Preparing, n: usize| {
             let ready = Ready { bytes: n as u64, ..Ready::default() };
-            preparing.done(numbers[n], ready, |ready| told.push(ready.bytes));
+            preparing.done(numbers[n], (n, ready), |ready| told.push(ready.bytes));
             preparing.len()
         };
         assert_eq!(done(&mut preparing, 2), 3);
         assert_eq!(done(&mut preparing, 0), 2);
         assert_eq!(done(&mut preparing, 1), 0);
-        assert_eq!((told, preparing.bytes), (vec![0, 1, 2], 0));
+        assert_eq!((told, preparing.bytes, preparing.records), (vec![0, 1, 2], 0, 0));
     }
 }
