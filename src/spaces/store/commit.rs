@@ -269,7 +269,7 @@ impl Work<'_, '_> {
         // Most keys are new. That one is shows when it is inserted, which spares looking for it before.
         if !it.is_deletion
             && self.judge(it, None)? == Verdict::Take
-            && self.put(Put::New, &place, &record, rank)?
+            && self.put(Place::Free, &place, &record, rank)?
         {
             return self.taken(record, rank, None);
         }
@@ -289,8 +289,8 @@ impl Work<'_, '_> {
             Verdict::Old => Ok(Outcome::Old),
             Verdict::Refuse(refusal) => Ok(Outcome::Refused(refusal)),
             Verdict::Take => {
-                let how = if there.is_some() { Put::Instead } else { Put::New };
-                if !self.put(how, &place, &record, rank)? {
+                let at = if there.is_some() { Place::Taken } else { Place::Free };
+                if !self.put(at, &place, &record, rank)? {
                     // Another record has this one's id: another program has been at the file.
                     return Err(rusqlite::Error::StatementChangedRows(0));
                 }
@@ -309,7 +309,7 @@ impl Work<'_, '_> {
     /// Writes a record as the next change. Whether there was room for a new one at its place.
     fn put(
         &mut self,
-        how: Put,
+        at: Place,
         place: &str,
         record: &Record,
         rank: Rank,
@@ -334,9 +334,9 @@ impl Work<'_, '_> {
             author,
             record.value.as_deref().unwrap_or_default(),
         ];
-        let written = match how {
-            Put::New => self.statements.insert.execute(row)?,
-            Put::Instead => self.tx.prepare_cached(schema::REPLACE_RECORD)?.execute(row)?,
+        let written = match at {
+            Place::Free => self.statements.insert.execute(row)?,
+            Place::Taken => self.tx.prepare_cached(schema::REPLACE_RECORD)?.execute(row)?,
         };
         Ok(written > 0)
     }
@@ -360,13 +360,13 @@ impl Work<'_, '_> {
     }
 }
 
-/// How a record is written.
+/// What is at the place where a record is written.
 #[derive(Debug, Clone, Copy)]
-enum Put {
-    /// If there is none of its key.
-    New,
-    /// In the place of the one that there is.
-    Instead,
+enum Place {
+    /// Nothing, it seems.
+    Free,
+    /// A record, which gives way.
+    Taken,
 }
 
 impl Delta {
