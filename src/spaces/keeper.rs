@@ -68,10 +68,7 @@ impl<T: Send + Unpin + 'static> Keeper<T> {
         // The arbiter wants to be able to make a second one, but would do so only for an actor that
         // stops itself.
         let kept = Mutex::new(Some(kept));
-        let make = move || OnThread(kept.lock().take());
-        let thread = move || thread::Builder::new().name(name.to_owned());
-        let way = Way::Thread(SyncArbiter::start_with_thread_builder(1, thread, make));
-        Self { way, threads: 1 }
+        Self::start(1, name, move || kept.lock().take())
     }
 
     /// Has things done on some threads, each with its own clone, so that two of them may be done at the same
@@ -82,8 +79,16 @@ impl<T: Send + Unpin + 'static> Keeper<T> {
         T: Clone,
     {
         let kept = Mutex::new(kept);
-        let make = move || OnThread(Some(kept.lock().clone()));
+        Self::start(threads, name, move || Some(kept.lock().clone()))
+    }
+
+    fn start(
+        threads: usize,
+        name: &'static str,
+        kept: impl Fn() -> Option<T> + Send + Sync + 'static,
+    ) -> Self {
         let thread = move || thread::Builder::new().name(name.to_owned());
+        let make = move || OnThread(kept());
         let way = Way::Thread(SyncArbiter::start_with_thread_builder(threads, thread, make));
         Self { way, threads }
     }
@@ -99,8 +104,8 @@ impl<T: Send + Unpin + 'static> Keeper<T> {
         self.threads
     }
 
-    /// Does something with what is kept; on one thread, after all that was asked for before. It is done even if nobody waits
-    /// for it any more.
+    /// Does something with what is kept; on one thread, after all that was asked for before. It is done even
+    /// if nobody waits for it any more.
     ///
     /// # Errors
     /// The store was closed.
